@@ -1,8 +1,8 @@
 //! Cost of decoding, in CPU time of the decode thread per second of stream:
 //! 10 ms are 1 % of a core.
 //!
-//! The stream runs in real time, because what is decoded depends on the clock;
-//! so a run takes two minutes. Needs the ffmpeg program for its clip.
+//! The stream runs in real time, as the decode policy depends on the clock; so
+//! a run takes two minutes. Needs the ffmpeg program for its clip.
 
 use std::fs;
 use std::path::Path;
@@ -84,7 +84,7 @@ fn units(flv: &[u8]) -> Vec<AccessUnit> {
     units
 }
 
-/// A stream being decoded.
+/// Stream with its decoder.
 struct Stage {
     publisher: Publisher,
     bus: FrameBus,
@@ -117,7 +117,7 @@ impl Stage {
         }
     }
 
-    /// Plays the clip once and says what it cost the decode thread.
+    /// Plays the clip once; returns the CPU time of the decode thread.
     fn play(&mut self) -> Duration {
         let length = self.clip.last().map_or(0, |unit| unit.dts.ms() + 33);
         let before = self.cpu();
@@ -145,7 +145,7 @@ impl Stage {
                 return Duration::from_nanos(spent.expect("a number"));
             }
         }
-        // It has not named itself yet.
+        // The thread has no name yet.
         Duration::ZERO
     }
 
@@ -171,7 +171,7 @@ fn decoding(criterion: &mut Criterion) {
         ("full with B-frames", "fullb", obs, 1),
     ] {
         let mut stage = Stage::new(name, clip(options), Duration::from_secs(fastest));
-        // The first group is decoded in full whatever it is.
+        // The first group of pictures is always decoded in full.
         stage.play();
         let before = stage.metrics.frames.get();
         group.bench_function(what, |bencher| {

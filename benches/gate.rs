@@ -1,5 +1,5 @@
-//! Cost of the change gate per frame taken: 1920x1080, a page of text with a
-//! clock and a little noise.
+//! Cost of the change gate per frame: 1920x1080, a page of text with a clock
+//! and a little noise.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ use watchtower::screen::picture::Picture;
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;
 
-/// Rows of something like text, other ones in the last row.
+/// Rows of text-like patterns; the last row varies.
 fn page(tick: usize) -> Picture {
     let mut y = vec![24; WIDTH * HEIGHT];
     for (at, sample) in y.iter_mut().enumerate() {

@@ -19,7 +19,7 @@ use watchtower::ingest::chunk::{ChunkLimits, ChunkReader};
 use watchtower::ingest::{RtmpListenerSettings, RtmpListeners};
 use watchtower::media::hub::StreamHub;
 
-/// Bytes a socket hands over at a time.
+/// Bytes per read of a socket.
 const READ: usize = 16 << 10;
 
 /// Media of one second: 30 video and 47 audio messages, about `bytes` in all.
@@ -50,7 +50,7 @@ fn second_of_media(bytes: usize) -> Vec<MessagePayload> {
     messages
 }
 
-/// Message by message, the change of the chunk size first.
+/// Messages, the change of the chunk size first.
 fn packets(messages: &[MessagePayload], chunk_size: u32) -> Vec<Vec<u8>> {
     let mut serializer = ChunkSerializer::new();
     let start = RtmpTimestamp::new(0);
@@ -118,9 +118,9 @@ fn chunk_readers(c: &mut Criterion) {
     group.finish();
 }
 
-/// Ingest of one second of media of fifty publishers, message by message in turn
-/// as they come in life, but without the pauses; the sending side is in it. On
-/// one thread it has to take well under a second.
+/// Ingest of one second of media of fifty publishers, interleaved by message as
+/// in reality, but without pauses; the sending side is included. On one thread
+/// it must take well under a second.
 fn fifty_publishers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -213,7 +213,7 @@ async fn publishers(hub: &StreamHub, count: usize) -> (CancellationToken, Vec<Tc
     (shutdown, publishers)
 }
 
-/// x264's for 640x360, Baseline.
+/// SPS of x264 for 640x360, Baseline.
 const AVC_RECORD: &[u8] =
     b"\x01\x42\xc0\x1e\xff\xe1\x00\x19\x67\x42\xc0\x1e\xd9\x00\xa0\x2f\xf9\x70\
     \x11\x00\x00\x03\x00\x01\x00\x00\x03\x00\x3c\x0f\x16\x2e\x48\x01\x00\x05\x68\xcb\x83\xcb\x20";

@@ -1,9 +1,9 @@
 //! Cost of the store: correlating and storing findings, and reading lists out of
 //! a store that has grown.
 //!
-//! `WATCHTOWER_BENCH_FINDINGS` and `WATCHTOWER_BENCH_INCIDENTS` set the size
-//! of the grown store (1,000,000 and 50,000 take some minutes to fill);
-//! `WATCHTOWER_BENCH_FOLDER` says on which disk.
+//! `WATCHTOWER_BENCH_FINDINGS` and `WATCHTOWER_BENCH_INCIDENTS` set the size of
+//! the grown store (1,000,000 and 50,000 take some minutes to fill);
+//! `WATCHTOWER_BENCH_FOLDER` sets its folder.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::path::Path;
@@ -30,7 +30,7 @@ fn size(name: &str, default: usize) -> usize {
     set.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The `n`th finding, about the `about`th thing.
+/// Finding number `n`, on subject number `about`.
 fn finding(n: usize, about: usize) -> Finding {
     let address = format!("10.{}.{}.{}", about >> 16, about >> 8 & 255, about & 255);
     let quote = |text: String| Evidence {
@@ -99,7 +99,8 @@ fn store() -> Store {
     }
 }
 
-/// Publishes all of them, so many at a time; returns how long each took.
+/// Publishes all of them, with a number of concurrent writes; returns the
+/// latency of each.
 fn publish(
     runtime: &Runtime,
     bus: &Record,
@@ -225,7 +226,7 @@ fn reading(criterion: &mut Criterion) {
     let incidents = size("WATCHTOWER_BENCH_INCIDENTS", 5_000) / 2;
     let begun = Instant::now();
     for chunk in (0..count).collect::<Vec<_>>().chunks(20_000) {
-        // Each thing is seen on both streams, and is an incident on each.
+        // Each subject is seen on both streams, and is an incident on each.
         let findings = chunk
             .iter()
             .map(|n| finding(*n, n / 2 % incidents))

@@ -1,4 +1,4 @@
-//! Many who listen to what happens.
+//! Load of many event stream listeners.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ const LISTENERS: usize = 200;
 const A_SECOND: u32 = 20;
 const SECONDS: u64 = 15;
 
-/// When each finding was reported, by its id.
+/// Report time of each finding, by its id.
 type Reported = Arc<Mutex<HashMap<String, Instant>>>;
 
 pub(crate) async fn run() {
@@ -22,7 +22,7 @@ pub(crate) async fn run() {
     for listeners in [0, LISTENERS] {
         let server = ServerProcess::start().await;
         let reported: Reported = Arc::default();
-        let heard: Arc<Mutex<Vec<Duration>>> = Arc::default();
+        let latencies: Arc<Mutex<Vec<Duration>>> = Arc::default();
         let address = server.base.trim_start_matches("http://").to_owned();
         let ready = Arc::new(AtomicUsize::new(0));
         let mut tasks = Vec::new();
@@ -31,7 +31,7 @@ pub(crate) async fn run() {
                 address.clone(),
                 Arc::clone(&ready),
                 Arc::clone(&reported),
-                Arc::clone(&heard),
+                Arc::clone(&latencies),
             );
             tasks.push(tokio::spawn(listening));
         }
@@ -53,12 +53,12 @@ pub(crate) async fn run() {
         for task in &tasks {
             task.abort();
         }
-        let mut heard = heard.lock().unwrap();
-        let count = heard.len();
+        let mut latencies = latencies.lock().unwrap();
+        let count = latencies.len();
         println!(
             "  {listeners:>3} listeners: {percent:5.1} % of a core; {count} heard, p50 {:?}, p99 {:?}",
-            percentile(&mut heard, 50),
-            percentile(&mut heard, 99),
+            percentile(&mut latencies, 50),
+            percentile(&mut latencies, 99),
         );
         let all = listeners * (u64::from(A_SECOND) * SECONDS) as usize;
         assert_eq!(count, all, "each hears each once");
@@ -69,7 +69,7 @@ async fn listen(
     address: String,
     ready: Arc<AtomicUsize>,
     reported: Reported,
-    heard: Arc<Mutex<Vec<Duration>>>,
+    latencies: Arc<Mutex<Vec<Duration>>>,
 ) {
     let mut socket = TcpStream::connect(&address).await.unwrap();
     let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -79,12 +79,12 @@ async fn listen(
     while let Ok(Some(line)) = lines.next_line().await {
         if let Some(data) = line.strip_prefix("data: {\"id\":\"").filter(|_| is_finding) {
             let sent = reported.lock().unwrap().get(&data[..36]).copied();
-            heard
+            latencies
                 .lock()
                 .unwrap()
                 .extend(sent.map(|sent| sent.elapsed()));
         }
-        // First event each listener is sent, once.
+        // First event sent to each listener.
         if line == "event: streams" {
             ready.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,7 +1,7 @@
 //! Cost and latency of the console: `cargo bench --bench console`.
 //!
-//! A real `watchtower serve` in a folder of its own, fed by its own API as
-//! agents on other machines do.
+//! A real `watchtower serve` in a folder of its own, fed through its API like
+//! remote agents.
 //!
 //! - `listeners`: 200 event streams at 20 findings a second; the server's CPU
 //!   in per cent of a core, with and without listeners, and how long after the
@@ -19,11 +19,11 @@ mod page;
 mod server;
 
 fn main() {
-    let wanted: Vec<_> = std::env::args()
+    let selected: Vec<_> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
         .collect();
-    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
+    let runs = |name: &str| selected.is_empty() || selected.iter().any(|one| one == name);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if runs("listeners") {
         runtime.block_on(listeners::run());

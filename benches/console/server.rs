@@ -1,4 +1,4 @@
-//! A server of its own, and what is reported to it.
+//! Server under test, and the findings reported to it.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl ServerProcess {
         assert_eq!(sent.status().as_u16(), 201);
     }
 
-    /// Seconds of CPU it has used, over all its threads.
+    /// CPU time in seconds, over all its threads.
     pub(crate) fn cpu(&self) -> f64 {
         let pid = self.child.id().unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -73,7 +73,7 @@ impl ServerProcess {
     }
 }
 
-/// Finding about a host of its own, so that each is an incident.
+/// Finding with a host of its own, so that each opens an incident.
 pub(crate) fn finding(number: u64) -> Value {
     let severity = ["critical", "high", "medium", "low"][number as usize % 4];
     json!({
@@ -94,7 +94,7 @@ pub(crate) fn finding(number: u64) -> Value {
     })
 }
 
-/// The value that so many of a hundred are not above.
+/// Percentile of values.
 pub(crate) fn percentile(values: &mut [Duration], of: usize) -> Duration {
     values.sort_unstable();
     let place = (values.len() * of / 100).min(values.len().saturating_sub(1));

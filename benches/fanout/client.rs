@@ -1,7 +1,6 @@
-//! A crowd of viewers in one process: real ICE and DTLS, but what comes is
-//! only counted, by header, before any of it is decrypted. One that is to tell
-//! of its link decrypts it too, and answers with NACKs, receiver reports and
-//! transport-wide feedback.
+//! Many viewers in one process: real ICE and DTLS, but packets are only counted
+//! by header, without decryption. A viewer with feedback also decrypts them,
+//! and sends NACKs, receiver reports and transport-wide feedback.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,35 +34,33 @@ struct ReceptionStats {
     missing: u64,
     next: Option<u16>,
     first_picture: Option<Instant>,
-    /// When the last packet of each picture came.
+    /// Arrival of the last packet of each picture.
     pictures: Vec<Instant>,
     whole: CompletePictures,
 }
 
-/// Pictures of which no packet is missing, in order, whatever order and however
-/// often their packets came.
+/// Complete pictures in order, independent of reordered and duplicate packets.
 #[derive(Debug, Default)]
 struct CompletePictures {
-    /// The first packet that is not there yet.
+    /// First missing packet.
     next: Option<u64>,
-    /// Those behind it: when they came, and whether they end a picture.
+    /// Later packets: arrival, and whether they end a picture.
     later: BTreeMap<u64, (Instant, bool)>,
-    /// A packet of the picture under way was given up.
+    /// Flag: a packet of the current picture was given up.
     torn: bool,
-    /// Packets given up.
+    /// Number of packets given up.
     lost: u64,
-    /// When each was complete.
+    /// Completion times of the pictures.
     pictures: Vec<Instant>,
 }
 
-/// Time a packet that did not come may still take.
+/// Time after which a missing packet is given up.
 const LATE: Duration = Duration::from_millis(1500);
 
 impl CompletePictures {
     fn note(&mut self, sequence: u16, ends: bool, now: Instant) {
         let next = *self.next.get_or_insert(u64::from(sequence) + 0x1_0000);
-        // The index nearest to the next one that ends like this (RFC 3550,
-        // appendix A.1).
+        // Nearest index with this sequence number (RFC 3550, appendix A.1).
         let ahead = sequence.wrapping_sub(next as u16) as i16;
         let index = next.saturating_add_signed(i64::from(ahead));
         if index < next {
@@ -93,7 +90,7 @@ type SharedStats = Arc<Mutex<ReceptionStats>>;
 pub(crate) struct BenchViewer {
     connection: Arc<dyn PeerConnection>,
     seen: SharedStats,
-    asked: Instant,
+    requested_at: Instant,
     location: String,
 }
 
@@ -115,17 +112,17 @@ impl PeerConnectionEventHandler for IceGatheringHandler {
     }
 }
 
-/// Way a viewer watches.
+/// Mode of a viewer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Manner {
-    /// By the way of this, telling of its link.
+    /// Over this link, with feedback.
     pub(crate) relay: Option<SocketAddr>,
     /// Lists AES-CM before AES-GCM, as older players do.
     pub(crate) prefers_aes_cm: bool,
 }
 
 impl Crowd {
-    /// Joins viewers one after the other, `pause` between them.
+    /// Joins viewers one after the other, with `pause` between them.
     pub(crate) async fn join(
         server: SocketAddr,
         count: usize,
@@ -166,16 +163,16 @@ impl Crowd {
         println!("not all have a picture");
     }
 
-    /// From the request to the last packet of the first keyframe.
+    /// Time from the request to the last packet of the first keyframe.
     pub(crate) fn joins(&self) -> String {
         let times = self.viewers.iter().filter_map(|viewer| {
             let at = viewer.seen().first_picture?;
-            Some((at - viewer.asked).as_secs_f64() * 1000.0)
+            Some((at - viewer.requested_at).as_secs_f64() * 1000.0)
         });
         format!("request to keyframe {}", Spread::of(times.collect()))
     }
 
-    /// Counts from here.
+    /// Restarts the statistics.
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
         for viewer in &self.viewers {
@@ -205,7 +202,7 @@ impl Crowd {
         )
     }
 
-    /// From each push to its last packet's arrival.
+    /// Latency from each push to the arrival of its last packet.
     pub(crate) fn latencies(&self, pushed: &[Instant]) -> String {
         let mut times = Vec::new();
         for viewer in &self.viewers {
@@ -244,8 +241,8 @@ impl BenchViewer {
                     .with_srtp_protection_profiles(profiles(manner.prefers_aes_cm))
                     .with_include_loopback_candidate(true)
                     .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-                    // Its own default of 200 ms would be all that is measured;
-                    // a browser checks at once and every 50 ms.
+                    // The default of 200 ms would dominate the measurement; a
+                    // browser checks at once and every 50 ms.
                     .with_ice_connection_attempts(Some(Duration::from_millis(5)), None)
                     .build(),
             )
@@ -278,8 +275,8 @@ impl BenchViewer {
             .expect("described");
         gathered.cancelled().await;
         let offer = connection.local_description().await.expect("described");
-        let (location, answer, asked) = loop {
-            let asked = Instant::now();
+        let (location, answer, requested_at) = loop {
+            let requested_at = Instant::now();
             let request = http
                 .post(format!("{base}/whep/bench"))
                 .header("content-type", "application/sdp");
@@ -291,7 +288,7 @@ impl BenchViewer {
             if answer.status() == 201 {
                 let location = answer.headers()["location"].to_str().expect("text");
                 let location = location.to_owned();
-                break (location, answer.text().await.expect("text"), asked);
+                break (location, answer.text().await.expect("text"), requested_at);
             }
             assert!(matches!(answer.status().as_u16(), 429 | 503), "{answer:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -309,7 +306,7 @@ impl BenchViewer {
         Self {
             connection,
             seen,
-            asked,
+            requested_at,
             location,
         }
     }
@@ -318,7 +315,7 @@ impl BenchViewer {
         self.seen.lock().expect("not poisoned")
     }
 
-    /// Takes out what came whole since the last call.
+    /// Takes the pictures completed since the last call.
     pub(crate) fn whole(&self) -> (u64, Vec<Instant>) {
         let whole = &mut self.seen().whole;
         (
@@ -412,7 +409,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Tokio with sockets that keep media to themselves.
+/// Tokio runtime with sockets that intercept media.
 #[derive(Debug)]
 struct Counting {
     seen: SharedStats,
@@ -423,7 +420,7 @@ struct Counting {
 #[derive(Debug)]
 struct CountingSocket {
     seen: SharedStats,
-    /// Media goes on to webrtc, too.
+    /// Flag: media is passed to webrtc, too.
     passes: bool,
     socket: Arc<dyn AsyncUdpSocket>,
 }

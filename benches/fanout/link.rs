@@ -1,5 +1,5 @@
-//! Viewers behind links of their own, as wide as a multiple of the stream's
-//! rate, beside others whose links are wide: bytes, pictures and gaps of each.
+//! Viewers behind links of a multiple of the stream's bit rate, beside others
+//! with fast links: bytes, pictures and gaps of each.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,23 +11,23 @@ use crate::bottleneck::Bottleneck;
 use crate::client::{BenchViewer, Manner};
 use crate::clip::Recipe;
 
-/// Wide enough for anything: 100 Mb/s.
+/// Rate of a fast link: 100 Mb/s.
 const WIDE: f64 = 12.5e6;
-/// From when on the wire must be calm.
+/// Time after which the link must be stable.
 const CALM: usize = 2;
 
 struct Watching {
     viewer: BenchViewer,
     link: Bottleneck,
     sent: u64,
-    /// Bytes towards it in each second.
+    /// Bytes sent to it in each second.
     wire: Vec<f64>,
-    /// Pictures that came whole, and when.
+    /// Complete pictures, and their arrival.
     pictures: Vec<Instant>,
     lost: u64,
 }
 
-/// Watches for so many seconds after everybody has joined, and prints a line
+/// Measures for some seconds after all viewers have joined, and prints a line
 /// for the slow viewers and one for the good ones.
 pub(crate) async fn watch(factor: f64, slow: usize, good: usize, seconds: usize) {
     let recipe = Recipe {

@@ -10,7 +10,7 @@
 //! fanout link FACTOR SLOW GOOD SECONDS
 //!                                     one process: SLOW viewers behind links of FACTOR
 //!                                     times the stream's rate, GOOD ones beside them
-//! fanout sendto SECONDS               the yardstick: a bare loop of sends
+//! fanout sendto SECONDS               baseline: a bare loop of sends
 //! ```
 
 #[path = "../../tests/browser/whep/bottleneck.rs"]
@@ -126,7 +126,7 @@ async fn start() -> Served {
     }
 }
 
-/// Stream as Zoom sends it: 1080p30 at 2.5 Mb/s, a keyframe every 2 s.
+/// Stream as sent by Zoom: 1080p30 at 2.5 Mb/s, a keyframe every 2 s.
 fn zoom() -> Recipe {
     Recipe {
         size: "1920x1080",
@@ -138,7 +138,7 @@ fn zoom() -> Recipe {
     }
 }
 
-/// Reports once a second, until killed or the time is up.
+/// Reports once a second, until killed or the time has elapsed.
 async fn server(seconds: u64) {
     let clip = Arc::new(zoom().make());
     let served = start().await;
@@ -162,7 +162,7 @@ async fn server(seconds: u64) {
 async fn client(http: SocketAddr, viewers: usize, seconds: u64, manner: Manner) {
     let mut crowd = Crowd::join(http, viewers, Duration::from_millis(20), manner).await;
     println!("joined {viewers}; {}", crowd.joins());
-    // Past the joins, which are measured above.
+    // After the joins, which are measured above.
     tokio::time::sleep(Duration::from_secs(3)).await;
     crowd.begin();
     let usage = ProcessUsage::now();
@@ -175,8 +175,8 @@ async fn client(http: SocketAddr, viewers: usize, seconds: u64, manner: Manner) 
     std::process::exit(0);
 }
 
-/// Frames carry no visible number, so the publisher pauses once: what comes
-/// after the pause is counted from there at both ends.
+/// Frames have no visible number, so the publisher pauses once: frames after
+/// the pause are counted from there at both ends.
 async fn latency(viewers: usize) {
     let clip = zoom().make();
     let served = start().await;

@@ -12,7 +12,7 @@ pub(crate) struct ProcessUsage {
 impl ProcessUsage {
     pub(crate) fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
-        // Behind the name, which may hold anything, in parentheses.
+        // After the name in parentheses, which may contain anything.
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .expect("a name")
@@ -48,7 +48,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Sends 1,200-byte packets to a socket nobody reads, one system call each.
+/// Sends 1,200-byte packets to a socket without a reader, one system call each.
 pub(crate) fn sendto(time: Duration) {
     let sink = UdpSocket::bind("127.0.0.1:0").expect("bound");
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bound");

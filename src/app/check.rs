@@ -22,7 +22,7 @@ use crate::config::{Config, Places, Secrets};
 
 /// Free space required in a folder, in bytes.
 const ROOM: usize = 1 << 20;
-/// Events that wait no longer are on their way.
+/// Age in the outbox above which an event is overdue.
 const SOON: SignedDuration = SignedDuration::from_secs(60);
 
 /// Row of the table.
@@ -33,12 +33,12 @@ struct CheckRow {
 
 enum CheckResult {
     Good(String),
-    /// Works, and should not stay so.
+    /// Works, with a warning.
     Doubtful(String),
     Fault(String),
 }
 
-/// Prints the table; failure when any line is a fault.
+/// Prints the table; fails if any row is an error.
 pub(super) async fn run(places: Places, secrets: Secrets) -> ExitCode {
     let rows = rows(places, secrets).await;
     let width = rows
@@ -84,8 +84,8 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
             None => "not set: local publishers only",
         }),
     ));
-    rows.extend(codec::capabilities().into_iter().map(|(codec, there)| {
-        let verdict = if there {
+    rows.extend(codec::capabilities().into_iter().map(|(codec, available)| {
+        let verdict = if available {
             Ok("available")
         } else {
             Err("missing in this FFmpeg build")
@@ -149,15 +149,17 @@ fn record(config: &Config) -> Vec<CheckRow> {
         verdict,
     }];
     for sink in &settings.sinks {
-        let untold = readers.as_ref().map(|readers| untold(readers, &sink.name));
-        // A record that can't be read is told above.
-        let untold = untold.and_then(Result::ok).unwrap_or_default();
+        let undelivered = readers
+            .as_ref()
+            .map(|readers| undelivered(readers, &sink.name));
+        // An unreadable record is reported above.
+        let undelivered = undelivered.and_then(Result::ok).unwrap_or_default();
         rows.push(CheckRow {
             what: format!("sink {}", sink.name),
             verdict: match sinks::check(sink) {
                 Err(fault) => CheckResult::Fault(fault),
-                Ok(good) if untold.is_empty() => CheckResult::Good(good.to_owned()),
-                Ok(_) => CheckResult::Doubtful(untold.join("; ")),
+                Ok(good) if undelivered.is_empty() => CheckResult::Good(good.to_owned()),
+                Ok(_) => CheckResult::Doubtful(undelivered.join("; ")),
             },
         });
     }
@@ -165,15 +167,15 @@ fn record(config: &Config) -> Vec<CheckRow> {
 }
 
 /// Overdue events of a sink, as text.
-fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
-    let mut untold = Vec::new();
-    if let Some((told, _)) = readers.cursor(&sinks::cursor_name(sink))? {
-        let first = readers.happened_after(told, 1)?.into_iter().next();
+fn undelivered(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
+    let mut undelivered = Vec::new();
+    if let Some((delivered, _)) = readers.cursor(&sinks::cursor_name(sink))? {
+        let first = readers.happened_after(delivered, 1)?.into_iter().next();
         let first = first.filter(|event| Timestamp::now().duration_since(event.at) > SOON);
         if let Some(first) = first {
             let waiting = readers.last_happened()? + 1 - first.seq;
             let since = first.at;
-            untold.push(format!(
+            undelivered.push(format!(
                 "{} pending since {since:.0}: see last_error of the sink on the server",
                 counted(waiting, "event")
             ));
@@ -181,12 +183,12 @@ fn untold(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError> {
     }
     match readers.dead_count(sink)? {
         0 => {}
-        dead => untold.push(counted(dead, "dead letter")),
+        dead => undelivered.push(counted(dead, "dead letter")),
     }
-    Ok(untold)
+    Ok(undelivered)
 }
 
-/// Checks each model once, shared or not.
+/// Checks each distinct model once.
 async fn probe(members: &[AgentSpec]) -> Vec<CheckRow> {
     let mut rows: Vec<CheckRow> = Vec::new();
     let mut seen = Vec::new();
@@ -267,7 +269,7 @@ fn writable(folder: &Path) -> Result<String, String> {
     let fault = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(fault)?;
     let probe = folder.join(".watchtower-check");
-    // Not empty: a full disk takes names still.
+    // Not empty: on a full disk an empty file can still be created.
     let written = std::fs::write(&probe, [0; ROOM]);
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(fault)?;

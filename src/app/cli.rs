@@ -1,5 +1,5 @@
-//! The command line: flags, their twins in the environment, and what each
-//! command prints.
+//! Command line: flags, their environment variables, and the settings of each
+//! command.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub enum SinkCommand {
     Test(SinkTestArgs),
 }
 
-// Not documented: clap would take that for the help of the command.
+// Without a doc comment, which clap would show as the help of the command.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFiles {
     /// Analyst configuration file.
@@ -181,7 +181,7 @@ pub struct LookArgs {
 }
 
 impl LookArgs {
-    /// Nothing is listened on.
+    /// Addresses of a replay, which does not listen.
     pub fn places(&self) -> Places {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Places {
@@ -296,8 +296,8 @@ pub struct PublishArgs {
     pub looping: bool,
 }
 
-/// Reads `.env` in the working directory, if there is one. The error never
-/// shows the line it is about: there may be a secret on it.
+/// Reads `.env` in the working directory, if there is one. The error leaves the
+/// line out, as it may contain a secret.
 pub fn load_env_file() -> Result<(), String> {
     let file = Path::new(".env");
     if !file.exists() {
@@ -309,16 +309,15 @@ pub fn load_env_file() -> Result<(), String> {
     })
 }
 
-/// Settings of a replay: recording, output folder, and answers played back or
-/// recorded.
+/// Settings of a replay: recording, output folder, and cassettes.
 #[derive(Debug)]
 pub struct ReplaySettings {
     pub file: PathBuf,
-    /// Where logs and store are kept; nowhere without it.
+    /// Output folder of logs and store; `None` keeps nothing.
     pub out: Option<PathBuf>,
-    /// Answers played back instead of asking a model.
+    /// Cassette that is replayed instead of a model.
     pub cassette: Option<PathBuf>,
-    /// Where the answers given are recorded.
+    /// Cassette that model responses are recorded to.
     pub record: Option<PathBuf>,
 }
 
@@ -329,12 +328,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn cli_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn every_flag_of_serve_and_agent_has_its_twin() {
+    fn every_flag_has_an_environment_variable() {
         let cli = Cli::command();
         for (command, count) in [("serve", 11), ("agent", 7)] {
             let command = cli.find_subcommand(command).unwrap();

@@ -1,5 +1,5 @@
-//! The program: its command line, its configuration, and the commands that put
-//! the wings together. Only `main.rs` imports this wing.
+//! Command line, configuration, and the commands that combine the wings. Only
+//! `main.rs` imports this wing.
 
 mod build_agents;
 mod check;

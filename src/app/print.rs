@@ -5,12 +5,12 @@ use tokio::sync::broadcast::error::RecvError;
 use watchtower_domain::finding::{Finding, printable};
 use watchtower_record::Record;
 
-/// A line each on the server's own output.
+/// Prints each finding as a line.
 pub(crate) async fn print_findings(findings: Record) {
-    let mut heard = findings.subscribe();
+    let mut receiver = findings.subscribe();
     drop(findings);
     loop {
-        match heard.recv().await {
+        match receiver.recv().await {
             Ok(finding) => tracing::info!(target: "finding", "{}", line(&finding)),
             Err(RecvError::Lagged(count)) => {
                 tracing::warn!(count, "too many findings to print; see findings.jsonl");

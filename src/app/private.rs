@@ -1,4 +1,4 @@
-//! Files that only this user may read: the record, its stills, the logs.
+//! Owner-only files: the record, its stills, the logs.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -10,8 +10,8 @@ pub fn close_new_files() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
-/// Says of folders that were there before whom they let in. They stay as they
-/// are: a log shipper's group may be meant.
+/// Warns of existing folders that other users can read. Their mode is kept, as
+/// access for a log shipper's group may be intended.
 pub(super) fn warn_of_readers<const N: usize>(folders: [&Path; N]) {
     for folder in folders {
         let Ok(metadata) = fs::metadata(folder) else {
@@ -32,13 +32,13 @@ fn open_to_others(mode: u32) -> Option<u32> {
     (mode & 0o077 != 0).then_some(mode & 0o7777)
 }
 
-/// A whole file or none, for its owner alone, in the place of what is there.
+/// Writes an owner-only file atomically, replacing an existing one.
 pub(super) fn write(file: &Path, text: &str) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     let part = Path::new(&name);
     let mut options = OpenOptions::new();
-    // Never through a link somebody else has put there.
+    // Does not follow a symbolic link of another user.
     options.write(true).create_new(true).mode(0o600);
     options.open(part)?.write_all(text.as_bytes())?;
     fs::rename(part, file)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_whole_and_its_owners() {
+    fn private_file_is_atomic_and_owner_only() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ready");
         fs::write(&file, "older and longer").expect("written");

@@ -1,8 +1,8 @@
-//! `agents.toml` taken over while the house is open.
+//! Reload of `agents.toml` while the server runs.
 //!
-//! The file is looked at twice a second, as that works on every file system
-//! and with every way of saving; a text counts once it has stayed the same
-//! between two looks, so that a half-written file is not taken for the whole.
+//! The file is polled twice a second, which works on every file system and with
+//! every way of saving; a text counts once it is the same in two polls, so that
+//! a half-written file is not loaded.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,10 +21,10 @@ use watchtower_screen::redact::OwnPatterns;
 use crate::build_agents::AgentFactory;
 
 const EVERY: Duration = Duration::from_millis(500);
-/// A larger file is nobody's agents.
+/// Maximum size of the file in bytes.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// Whoever watches the file.
+/// Watcher of the file.
 pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) factory: AgentFactory,
@@ -34,8 +34,8 @@ pub(super) struct Reload {
     pub(super) metrics: std::sync::Arc<AnalystMetrics>,
     /// Longest interval between decoded frames that the analysts allow.
     pub(super) fastest: watch::Sender<Duration>,
-    /// Redaction patterns of the OCR reader, if there is one: that is decided at
-    /// the start.
+    /// Redaction patterns of the OCR reader; `None` if OCR was off at the
+    /// start.
     pub(super) patterns: Option<watch::Sender<OwnPatterns>>,
 }
 
@@ -71,25 +71,25 @@ impl Reload {
         panel.is_some_and(|panel| panel == *self.factory.panel())
     }
 
-    /// A text that is no good changes nothing but the log.
+    /// An invalid text is only logged.
     async fn take(&mut self, text: &FileContent) {
         let name = self.file.display().to_string();
         let changed = match text {
             Ok(text) => self.change(text, &name),
             Err(reason) => Err(format!("failed to read {name}: {reason}")),
         };
-        let said = match changed {
-            Ok(said) => {
-                tracing::info!("{said}");
-                said
+        let message = match changed {
+            Ok(message) => {
+                tracing::info!("{message}");
+                message
             }
             Err(reason) => {
-                let said = format!("analyst configuration not reloaded: {reason}");
-                tracing::error!("{said}");
-                said
+                let message = format!("analyst configuration not reloaded: {reason}");
+                tracing::error!("{message}");
+                message
             }
         };
-        self.findings.note(WATCHTOWER, &said).await;
+        self.findings.note(WATCHTOWER, &message).await;
     }
 
     fn change(&mut self, text: &str, name: &str) -> Result<String, String> {

@@ -1,8 +1,8 @@
 //! `watchtower agent`: one persona on a machine of its own.
 //!
-//! The same house in small. What comes from the other server by WebRTC is a
-//! stream on the local hub; decoder, reader, agent and findings behind it are
-//! those of `serve`, and what is found is reported back.
+//! A WebRTC stream of the other server is published on the local hub; decoder,
+//! OCR, agent and record behind it are those of `serve`, and the findings are
+//! sent back.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::config::{Config, Places, Secrets};
 use crate::print::print_findings;
 use crate::tasks::{done, drain, name, supervise};
 
-/// Runs until `shutdown`; an error says what makes going on pointless.
+/// Runs until `shutdown`; fails on permanent errors.
 pub(crate) async fn run(
     args: AgentArgs,
     secrets: Secrets,
@@ -76,7 +76,7 @@ pub(crate) async fn run(
         std::slice::from_ref(&agent),
         &config.settings.store,
     )?;
-    // The server it looks at keeps the screen's text.
+    // The other server stores the screen's text.
     let reader = build_agents::reader(&config, &frames, None, &Arc::default())?;
     let client = WhepClient::new(ClientSettings {
         url: whep.clone(),
@@ -90,7 +90,7 @@ pub(crate) async fn run(
     let to = report.as_ref().map_or("nobody".to_owned(), shown);
     tracing::info!(agent, "analysing {}, reporting to {to}", shown(&whep));
 
-    // Watchtower's own eyes are on the server.
+    // The watchdog runs on the other server.
     let alone = AgentSet {
         members: Arc::from([member.clone()]),
         ..agents.clone()
@@ -104,7 +104,7 @@ pub(crate) async fn run(
         metrics,
         budget: factory.budget().clone(),
     };
-    // Its sender stays until the end: nothing is reloaded here.
+    // The sender is kept until the end: nothing is reloaded here.
     let (_keep, fastest) = watch::channel(config.panel.fastest());
     let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let receiving = client.run(hub.clone(), sources.clone());
@@ -143,7 +143,7 @@ pub(crate) async fn run(
     failure
 }
 
-/// Only the persona asked for, on whatever comes, enabled or not.
+/// Only the selected persona, enabled or not, on all streams.
 fn alone(panel: &mut Panel, persona: &str, file: &std::path::Path) -> anyhow::Result<()> {
     let names: Vec<_> = panel.agents.iter().map(AgentConfig::name).collect();
     let names = names.join(", ");
@@ -175,7 +175,7 @@ fn fallback() -> StreamName {
     StreamName::new("stream").expect("a valid name")
 }
 
-/// An agent listens nowhere; the addresses stand for nothing.
+/// Placeholders: a remote agent does not listen.
 fn places(args: AgentArgs) -> Places {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     Places {
@@ -186,7 +186,8 @@ fn places(args: AgentArgs) -> Places {
         http: nowhere,
         webrtc: nowhere,
         public_address: None,
-        // Subfolder of the logs: a single folder per agent is to be configured.
+        // Subfolder of the logs, so that only one folder per agent is
+        // configured.
         data: args.logs.join("data"),
         logs: args.logs,
         models: args.ocr.models,
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_is_named_as_over_there() {
+    fn stream_name_is_taken_from_the_whep_url() {
         let name = |url| stream_name(&address(url).unwrap()).to_string();
         assert_eq!(name("http://host:8080/whep/team"), "team");
         assert_eq!(name("https://host/live/team/"), "team");

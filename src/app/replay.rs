@@ -1,6 +1,5 @@
-//! A recording played through the house faster than real time: decoder, gate,
-//! reader, agents, store, in step, so that the same recording says the same
-//! twice.
+//! Replay of a recording faster than real time: decoder, change gate, OCR,
+//! agents and store in lockstep, so that two runs have the same result.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,13 +31,13 @@ use crate::cli::ReplaySettings;
 use crate::config::Config;
 use crate::eval::{Labels, ModelInput, TimedFinding, score};
 
-/// Pictures decoded ahead.
+/// Maximum pictures decoded ahead.
 const AHEAD: usize = 4;
-/// The stream's name, as recordings have none.
+/// Stream name, as recordings have none.
 const STREAM: &str = "replay";
 const MOST_INCIDENTS: usize = 1000;
 
-/// Everything a run came to.
+/// Results of a run.
 struct ReplayResult {
     seen: Vec<TimedFinding>,
     length: Duration,
@@ -71,7 +70,7 @@ pub(super) async fn replay(config: Config, settings: ReplaySettings) -> anyhow::
     Ok(())
 }
 
-/// Prints the marks, and writes them as JSON where that is wanted.
+/// Prints the metrics, and writes them as JSON if requested.
 pub(super) async fn eval(
     config: Config,
     settings: ReplaySettings,
@@ -126,7 +125,7 @@ pub(super) async fn eval(
 async fn run(
     config: &Config,
     settings: &ReplaySettings,
-    mut tell: impl FnMut(&TimedFinding),
+    mut on_finding: impl FnMut(&TimedFinding),
 ) -> anyhow::Result<ReplayResult> {
     let kept = ReplayFolder::open(settings.out.as_deref())?;
     let metrics = Arc::new(ScreenMetrics::default());
@@ -151,7 +150,7 @@ async fn run(
         metrics: Arc::default(),
         budget,
     };
-    let mut heard = findings.subscribe();
+    let mut receiver = findings.subscribe();
     let mut run = ReplayResult {
         seen: Vec::new(),
         length: Duration::ZERO,
@@ -163,7 +162,7 @@ async fn run(
     };
     let mut players = Vec::new();
     for member in members {
-        // Beside each agent one that only counts what a hosted model is sent.
+        // Beside each agent one that only counts the tokens of a hosted model.
         let counter = Arc::new(TokenCounter::default());
         run.counters
             .push((member.config.clone(), Arc::clone(&counter)));
@@ -188,7 +187,7 @@ async fn run(
         for player in &mut players {
             player.look(at).await;
         }
-        take(&mut heard, &mut run.seen, &mut tell);
+        take(&mut receiver, &mut run.seen, &mut on_finding);
     }
     run.length = film.await.context("the decoder failed")??;
     let query = IncidentQuery {
@@ -202,7 +201,8 @@ async fn run(
     Ok(run)
 }
 
-/// The folder logs and store go to, removed again when nobody asked for it.
+/// Output folder of logs and store; a temporary one, removed at the end, unless
+/// given.
 struct ReplayFolder {
     folder: PathBuf,
     temporary: bool,
@@ -228,13 +228,13 @@ impl ReplayFolder {
 impl Drop for ReplayFolder {
     fn drop(&mut self) {
         if self.temporary {
-            // Leftovers lie in the system's temporary folder.
+            // Leftovers are in the system's temporary folder.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
 }
 
-/// Models from or onto a cassette, where that is wanted.
+/// Factory of models, replayed from or recorded to a cassette if requested.
 fn on_tape(
     mut members: Vec<AgentSpec>,
     settings: &ReplaySettings,
@@ -285,7 +285,7 @@ fn alone(model: Arc<dyn Model>, policy: Policy) -> ModelChain {
     ModelChain::new(link, Vec::new(), Priority::Normal)
 }
 
-/// The same context with a board and counters of its own.
+/// Copy of the context with a board and counters of its own.
 fn with_own_counters(context: &AgentContext) -> AgentContext {
     AgentContext {
         board: AgentBoard::new(Vec::new()),
@@ -294,7 +294,7 @@ fn with_own_counters(context: &AgentContext) -> AgentContext {
     }
 }
 
-/// An agent that looks by the recording's time.
+/// Agent scheduled by the recording's time.
 struct ReplayAgent {
     agent: Agent,
     interval: SignedDuration,
@@ -332,18 +332,18 @@ fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, Medi
 }
 
 fn take(
-    heard: &mut broadcast::Receiver<Arc<Finding>>,
+    receiver: &mut broadcast::Receiver<Arc<Finding>>,
     seen: &mut Vec<TimedFinding>,
-    tell: &mut impl FnMut(&TimedFinding),
+    on_finding: &mut impl FnMut(&TimedFinding),
 ) {
-    // Looked after at every picture: never so many that some are lost.
-    while let Ok(finding) = heard.try_recv() {
+    // Drained at every picture, so that the channel never overflows.
+    while let Ok(finding) = receiver.try_recv() {
         let at = finding.observed_at.duration_since(codec::RECORDED_AT);
         let new = TimedFinding {
             seconds: at.as_secs_f64(),
             finding: Finding::clone(&finding),
         };
-        tell(&new);
+        on_finding(&new);
         seen.push(new);
     }
 }

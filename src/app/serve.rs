@@ -1,10 +1,10 @@
-//! Everything put together: [`App::bind`] opens, [`App::run`] supervises and
-//! drains.
+//! Server of all wings: [`App::bind`] opens it, [`App::run`] supervises and
+//! drains it.
 //!
-//! The drain follows the flow. Sources are cancelled first (publishers, API
-//! clients, agents); decoders end with their streams, the writer of findings
-//! when the last who could publish is gone. What is not done in time is left
-//! behind ([`drain`]).
+//! The drain follows the data flow. Sources are cancelled first (publishers,
+//! API clients, agents); decoders end with their streams, the writer of
+//! findings when its last publisher is dropped. Tasks beyond the time limit are
+//! abandoned ([`drain`]).
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -69,8 +69,7 @@ pub struct App {
     sink_board: SinkBoard,
 }
 
-/// Where the server really listens, which differs from what was asked for
-/// when that was port 0.
+/// Bound addresses, which differ from the configured ones for port 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     pub rtmp: SocketAddr,
@@ -80,7 +79,7 @@ pub struct Addresses {
 }
 
 impl App {
-    /// Opens everything, or says in one line what stands in the way.
+    /// Opens store and listeners; the error is one line.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         allow_connections();
         let metrics = ServerMetrics::new();
@@ -182,8 +181,8 @@ impl App {
         })
     }
 
-    /// Writes for whoever started this server what it is: its process, where it
-    /// listens, and the logs of its analysts. Whoever else holds a port can't.
+    /// Writes the ready file for start scripts: process id, addresses, and the
+    /// analysts' logs. Another process on the same port can't.
     pub(crate) fn tell_ready(&self, file: &Path) -> anyhow::Result<()> {
         let addresses = self.addresses()?;
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -202,8 +201,7 @@ impl App {
         Ok(())
     }
 
-    /// Serves until `shutdown`; an error means that something essential
-    /// ended before.
+    /// Serves until `shutdown`; fails if an essential task ended before.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let addresses = self
             .addresses()
@@ -241,7 +239,7 @@ impl App {
         };
         let fastest = watch::Sender::new(self.config.panel.fastest());
         let pace = fastest.subscribe();
-        // Sources end when told to; the rest when its sources have.
+        // Sources end when cancelled; the rest when its sources have ended.
         let sources = shutdown.child_token();
         let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
         essential.spawn(name("rtmp", done(self.rtmp.run(sources.clone()))));
@@ -281,7 +279,8 @@ impl App {
             self.findings.clone(),
             self.config.settings.watchdog.clone(),
         );
-        // Made only where it runs: the drain waits for all who could publish.
+        // Created only where it runs, as the drain waits for all publishers of
+        // findings.
         if self.reader.is_some() && self.config.settings.store.keep_stills {
             let history = History {
                 frames: self.frames.clone(),
@@ -356,16 +355,16 @@ impl App {
             );
         }
         let agents = self.agents.borrow().clone();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for link in agents
             .members
             .iter()
             .flat_map(|member| member.chain.links())
         {
             let (model, lacks) = (link.model.identity(), link.model.lacks());
-            if !lacks.is_empty() && !told.contains(&model.provider) {
+            if !lacks.is_empty() && !reported.contains(&model.provider) {
                 tracing::info!("{} models: {lacks}", model.provider);
-                told.push(model.provider);
+                reported.push(model.provider);
             }
         }
         if self.agents.borrow().members.is_empty() {
@@ -374,11 +373,11 @@ impl App {
     }
 }
 
-/// More open files than RTMP's and HTTP's connections together take: what a
-/// shell allows is mostly 1024.
+/// Open files for the connections of RTMP and HTTP together: the default limit
+/// of a shell is mostly 1024.
 const OPEN_FILES: u64 = 8192;
 
-/// Up to what the system allows.
+/// Raises the soft limit up to the hard limit.
 fn allow_connections() {
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(OPEN_FILES).min(OPEN_FILES);

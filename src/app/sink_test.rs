@@ -9,7 +9,7 @@ use watchtower_sinks::trials;
 use crate::cli::SinkTestArgs;
 use crate::config::Settings;
 
-/// A line for each sink; failure when one did not take the sample.
+/// Prints a line for each sink; fails if one did not accept the sample.
 pub(super) fn run(args: &SinkTestArgs) -> anyhow::Result<impl Future<Output = ExitCode>> {
     let mut sinks = Settings::load(&args.settings)??.sinks;
     if let Some(name) = &args.name {

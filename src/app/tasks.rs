@@ -1,4 +1,4 @@
-//! Long-lived tasks: their supervision, their names in the log, and the signal that ends them.
+//! Long-lived tasks: supervision, names in the log, and the shutdown signal.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Ctrl-C to exit: 5 s at most, with a margin for what the runtime closes.
+/// Time limit of the drain: exit within 5 s of Ctrl-C, with a margin for
+/// closing the runtime.
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// Cancelled by the first SIGINT or SIGTERM; the second one exits at once.
@@ -31,13 +32,13 @@ pub(crate) fn shutdown_signal() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Waits for the signal, or for something essential to end before it.
+/// Waits for the signal, or for an essential task to end before it.
 pub(crate) async fn supervise(
     essential: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     tokio::select! {
-        // First: a task that ends because it was told to is no failure.
+        // First: a task that ends because it was cancelled is no failure.
         biased;
         () = shutdown.cancelled() => Ok(()),
         Some(ended) = essential.join_next() => match ended {
@@ -48,9 +49,9 @@ pub(crate) async fn supervise(
     }
 }
 
-/// Waits for tasks that were told to end, then for the writer of findings, and
-/// leaves behind what takes longer than [`DRAIN`]. `lines` prints findings: it
-/// holds the last way to publish, without which the writer ends.
+/// Waits for cancelled tasks, then for the writer of findings, and abandons
+/// those that take longer than [`DRAIN`]. `lines` prints findings: it holds the
+/// last publisher, without which the writer ends.
 pub(crate) async fn drain(
     mut essential: JoinSet<(&'static str, anyhow::Result<()>)>,
     lines: JoinHandle<()>,

@@ -1,7 +1,7 @@
 //! Accept loop of a TCP listener: takes connections, gives each a task, and
 //! drains them at the end.
 //!
-//! Admission, and the line in the log about those refused, are the caller's.
+//! Admission, and logging of refused connections, are the caller's.
 
 use std::borrow::Borrow;
 use std::io;
@@ -15,15 +15,16 @@ use tracing::{debug, error, warn};
 
 use crate::log_limit::LogLimit;
 
-/// After the listener failed (no file descriptors left, mostly).
+/// Pause after the listener failed, mostly for want of file descriptors
+/// (EMFILE).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until `shutdown`, closes the listener if it owns it, and returns
-/// once the last connection has ended. Dropped, it ends them.
+/// once the last connection has ended. Dropping the future aborts them.
 ///
 /// `admit` makes a connection's future, or refuses it with `None`: the socket
-/// is closed. `kind` is what the log calls a connection, its article included.
-/// `panicked` is told of each connection that panicked.
+/// is closed. `kind` names a connection in the log, with its article.
+/// `panicked` is called for each connection that panicked.
 pub async fn accept_until<F>(
     listener: impl Borrow<TcpListener>,
     kind: &'static str,
@@ -35,8 +36,8 @@ pub async fn accept_until<F>(
 {
     let contain = |ended: Result<(), JoinError>| {
         if let Err(error) = ended {
-            // A bug, though no other connection is touched. The panic hook has
-            // said where.
+            // A bug, though no other connection is affected. The panic hook has
+            // logged the place.
             error!(%error, "{kind} panicked");
             panicked();
         }
@@ -53,7 +54,8 @@ pub async fn accept_until<F>(
                         connections.spawn(connection);
                     }
                 }
-                // The fault of a peer; the next one need not wait.
+                // An error of this peer's connection; the next accept need not
+                // wait.
                 Err(error) if is_of_peer(&error) => debug!(%error, "failed to accept {kind}"),
                 Err(error) => {
                     if let Some(held) = complaints.admit() {
@@ -100,8 +102,8 @@ mod tests {
         accepting: JoinHandle<()>,
     }
 
-    /// Returns a byte to each peer; panics at `!`, and refuses all after the
-    /// first `places`.
+    /// Echoes one byte to each peer; panics at `!`, and refuses connections
+    /// beyond `places`.
     async fn start(places: usize) -> Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -137,13 +139,13 @@ mod tests {
         }
     }
 
-    /// The byte that comes back; `None` if the connection is closed instead.
+    /// Byte echoed; `None` if the connection is closed instead.
     async fn answer(socket: &mut TcpStream) -> Option<u8> {
         timeout(SOON, socket.read_u8()).await.expect("an end").ok()
     }
 
     #[tokio::test]
-    async fn connections_are_served_refused_and_contained() {
+    async fn connections_are_served_refused_and_isolated() {
         let server = start(2).await;
         let mut broken = server.connect().await;
         broken.write_all(b"!").await.expect("written");
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_shutdown_waits_for_open_connections_and_takes_no_other() {
+    async fn shutdown_waits_for_open_connections_and_accepts_no_others() {
         let server = start(2).await;
         let mut open = server.connect().await;
         let mut other = server.connect().await;
@@ -182,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_broken_connection_is_the_peer_s_fault() {
+    fn accept_errors_of_a_connection_differ_from_listener_errors() {
         let error = |number| io::Error::from_raw_os_error(number);
         assert!(is_of_peer(&error(libc::ECONNABORTED)));
         assert!(!is_of_peer(&error(libc::EMFILE)));

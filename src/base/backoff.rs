@@ -1,16 +1,16 @@
-//! Delay before the next attempt.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest wait of a [`Backoff`] that is given no other.
+/// Default cap of a [`Backoff`].
 const LONGEST: Duration = Duration::from_secs(30);
-/// Longest wait a server may ask for.
-const MOST_ASKED: Duration = Duration::from_secs(300);
+/// Cap of a wait that a server requests (`Retry-After`).
+const MOST_REQUESTED: Duration = Duration::from_secs(300);
 
-/// Doubles with every failure from 1 s up to 30 s, or what it is given; what is
-/// waited is anything between half of that and the whole, so that many who lost
-/// the same server do not return in the same moment.
+/// Exponential backoff: doubles with every failure from 1 s up to the cap (30 s
+/// by default). Each wait is drawn from between half of that and the whole, so
+/// that clients of one server do not reconnect at the same moment.
 #[derive(Debug)]
 pub struct Backoff {
     longest: Duration,
@@ -31,17 +31,17 @@ impl Backoff {
         }
     }
 
-    /// The wait after one more failure. `asked` is the server's own wish
-    /// (`Retry-After`), which counts when longer, up to 5 minutes.
-    pub fn next(&mut self, asked: Option<Duration>) -> Duration {
+    /// Wait after one more failure. `requested` is the wait of the server
+    /// (`Retry-After`); the longer one counts, up to 5 minutes.
+    pub fn next(&mut self, requested: Option<Duration>) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.failures.min(16));
         let whole = whole.min(self.longest);
         self.failures = self.failures.saturating_add(1);
         let wait = whole.mul_f64(rand::random_range(0.5..=1.0));
-        asked.map_or(wait, |asked| wait.max(asked.min(MOST_ASKED)))
+        requested.map_or(wait, |requested| wait.max(requested.min(MOST_REQUESTED)))
     }
 
-    /// After a success.
+    /// Resets the wait after a success.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_a_limit_and_a_server_is_heard() {
+    fn waits_grow_to_a_cap_and_respect_retry_after() {
         let mut backoff = Backoff::default();
         for whole in [1, 2, 4, 8, 16, 30, 30, 30] {
             let wait = backoff.next(None);
@@ -63,7 +63,10 @@ mod tests {
             backoff.next(Some(Duration::from_secs(60))),
             Duration::from_secs(60)
         );
-        assert_eq!(backoff.next(Some(Duration::from_secs(999_999))), MOST_ASKED);
+        assert_eq!(
+            backoff.next(Some(Duration::from_secs(999_999))),
+            MOST_REQUESTED
+        );
         let mut longer = Backoff::up_to(Duration::from_secs(60));
         let waits: Vec<_> = (0..8).map(|_| longer.next(None)).collect();
         assert!((Duration::from_secs(16)..=Duration::from_secs(32)).contains(&waits[5]));

@@ -1,20 +1,20 @@
-//! A token and the few places that may be shown it.
+//! Bearer token, bound to the origins it may be sent to.
 
 use url::{Origin, Url};
 
 use crate::secret::Secret;
 use crate::url::is_loopback;
 
-/// Gives the token out for URLs of the origins it was made with (scheme, host
-/// and port, RFC 6454), and for no other, whatever a server redirects to.
+/// Bearer token that is sent to URLs of its own origins only (scheme, host and
+/// port, RFC 6454), whatever a server redirects to.
 #[derive(Debug, Clone)]
 pub struct Bearer {
     token: Option<Secret>,
     origins: Vec<Origin>,
 }
 
-/// Why an address can't be used. It is not repeated where a secret may stand
-/// in it.
+/// Error of an unusable address. The address is left out where it may contain a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadAddress {
     #[error("not a URL: {0}; expected for instance https://host:8080/whep/team")]
@@ -31,21 +31,21 @@ impl Bearer {
         Self { token, origins }
     }
 
-    /// The value of the `Authorization` header (RFC 6750, section 2.1), if
-    /// this URL's server may see it.
+    /// Value of the `Authorization` header (RFC 6750, section 2.1); `None` for
+    /// other origins.
     pub fn for_url(&self, url: &Url) -> Option<Secret> {
         let token = self.token.as_ref()?;
         let known = self.origins.contains(&url.origin());
         known.then(|| Secret::new(&format!("Bearer {}", token.expose())))?
     }
 
-    /// True if the token crosses a network in the clear on its way to `url`.
+    /// True if the token would be sent to `url` unencrypted over a network.
     pub fn is_exposed_to(&self, url: &Url) -> bool {
         self.token.is_some() && url.scheme() == "http" && !is_loopback(url)
     }
 }
 
-/// An address this machine may be told to speak to.
+/// Parses an `http` or `https` URL to connect to.
 pub fn address(text: &str) -> Result<Url, BadAddress> {
     let url = Url::parse(text.trim()).map_err(BadAddress::Syntax)?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -57,7 +57,7 @@ pub fn address(text: &str) -> Result<Url, BadAddress> {
     Ok(url)
 }
 
-/// The URL as a log may show it: a query may hold a key.
+/// URL for logs, without the query, which may contain a key.
 pub fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     shown.set_query(None);
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_token_goes_to_its_own_origins_only() {
+    fn token_is_sent_to_its_own_origins_only() {
         let whep = address("https://watch.example/whep/team").unwrap();
         let report = address("http://127.0.0.1:8080").unwrap();
         let bearer = Bearer::new(Secret::new("t0ken"), &[&whep, &report]);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_http_and_hold_no_password() {
+    fn addresses_are_http_without_credentials() {
         assert!(matches!(address("host:8080"), Err(BadAddress::Scheme(_))));
         assert!(matches!(address("/whep"), Err(BadAddress::Syntax(_))));
         let with_password = address("https://u:s3cret@host/").unwrap_err();
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_the_clear_is_noticed() {
+    fn unencrypted_token_is_detected() {
         let exposed = |url: &str, token: &str| {
             let url = address(url).unwrap();
             Bearer::new(Secret::new(token), &[&url]).is_exposed_to(&url)

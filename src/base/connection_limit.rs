@@ -1,7 +1,7 @@
-//! Admission of connections: caps on open ones, of an address and of all.
+//! Admission of connections: caps on open ones, per address and in total.
 //!
-//! An IPv6 host has a whole /64 to call from, so that is what counts as one
-//! address there.
+//! An IPv6 host has a whole /64 of source addresses, so a /64 counts as one
+//! address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,8 +14,8 @@ use crate::sync::Locked as _;
 pub struct Caps {
     pub per_address: usize,
     pub total: usize,
-    /// This machine is no one address: behind a reverse proxy on it everybody
-    /// comes from there.
+    /// Loopback is exempt from the cap per address: a reverse proxy on this
+    /// machine connects on behalf of all clients.
     pub spares_loopback: bool,
 }
 
@@ -36,11 +36,11 @@ pub struct ConnectionLimiter {
 #[derive(Debug, Default)]
 struct ConnectionTable {
     open: usize,
-    /// Open connections of each address that has any.
+    /// Open connections by address.
     addresses: HashMap<IpAddr, usize>,
 }
 
-/// An admitted connection; dropping it gives the place back.
+/// Admitted connection; dropping it frees the slot.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     admission: Arc<ConnectionLimiter>,
@@ -75,7 +75,7 @@ impl ConnectionLimiter {
     }
 
     fn table(&self) -> MutexGuard<'_, ConnectionTable> {
-        // Every section leaves the table whole.
+        // Every critical section leaves the table consistent.
         self.table.locked()
     }
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_capped_by_the_total_alone_where_it_is_spared() {
+    fn loopback_is_exempt_from_the_cap_per_address() {
         let admission = Arc::new(ConnectionLimiter::new(Caps {
             per_address: 1,
             total: 5,
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_hold_and_places_come_back() {
+    fn caps_hold_and_slots_are_freed() {
         let admission = admission(2, 3);
         let first = admission.admit(PEER).expect("free");
         let _second = admission.admit(PEER).expect("free");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address() {
+    fn ipv6_64_is_one_address() {
         let admission = admission(1, 9);
         let _held = admission.admit("2001:db8::1".parse().unwrap());
         let same = admission.admit("2001:db8::ffff:2".parse().unwrap());

@@ -1,7 +1,7 @@
 //! Limit of failed authentications by address.
 //!
-//! Owns the table of addresses that failed lately, which is bounded. How many
-//! failures are too many, and for how long, is the edge's: see
+//! Owns the bounded table of addresses that failed lately. The number of
+//! failures and the duration of a block are the caller's: see
 //! [`FailureRecord`].
 
 use std::collections::HashMap;
@@ -12,19 +12,20 @@ use std::time::Instant;
 use crate::connection_limit::network;
 use crate::sync::Locked as _;
 
-/// Addresses remembered; of more, those are forgotten that have not failed for
-/// longest.
+/// Addresses remembered; beyond it those that failed least recently are
+/// dropped.
 const REMEMBERED: usize = 4096;
 
-/// Record of an address that failed, and the rule it is held to.
+/// Failures of an address, and the rule by which they block it.
 pub trait FailureRecord: Copy {
-    /// Record after one more failure; `before` is that of those remembered.
+    /// Record after one more failure; `before` is the record of the earlier
+    /// ones.
     fn failed(before: Option<Self>, now: Instant) -> Self;
 
     /// True while the address may not try again.
     fn is_blocked(&self, now: Instant) -> bool;
 
-    /// True once the failures count no more.
+    /// True once the failures have expired.
     fn is_forgotten(&self, now: Instant) -> bool;
 
     fn last_failure(&self) -> Instant;
@@ -35,12 +36,12 @@ pub trait FailureRecord: Copy {
 pub enum Attempt {
     Right,
     Wrong,
-    /// Nobody has looked whether it is right.
+    /// Blocked: the credential was not checked.
     TooMany,
 }
 
-/// Records of the addresses that failed; an IPv6 host has a whole /64 to call
-/// from, so that is what counts as one address there.
+/// Records of the addresses that failed; an IPv6 host has a whole /64 of source
+/// addresses, so a /64 counts as one address.
 #[derive(Debug)]
 pub struct FailureLimit<R>(Mutex<HashMap<IpAddr, R>>);
 
@@ -51,11 +52,12 @@ impl<R> Default for FailureLimit<R> {
 }
 
 impl<R: FailureRecord> FailureLimit<R> {
-    /// Looks whether it `is_right`, which is free, or counts a failure.
+    /// Checks the credential (`is_right`) and counts a failure if it is wrong;
+    /// a success costs nothing.
     pub fn attempt(&self, peer: IpAddr, now: Instant, is_right: impl FnOnce() -> bool) -> Attempt {
         let address = network(peer);
-        // Held while it is compared, so that a hundred at once are no hundred
-        // guesses.
+        // Held during the comparison, so that parallel requests get no more
+        // attempts than successive ones.
         let mut records = self.0.locked();
         if is_blocked(&records, address, now) {
             return Attempt::TooMany;
@@ -76,7 +78,7 @@ impl<R: FailureRecord> FailureLimit<R> {
         note(&mut self.0.locked(), network(peer), now)
     }
 
-    /// Forgets the failures of an address that proved itself.
+    /// Clears the failures of an address that has authenticated.
     pub fn forgive(&self, peer: IpAddr) {
         self.0.locked().remove(&network(peer));
     }
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_fails_is_blocked_until_that_is_forgotten() {
+    fn failing_address_is_blocked_until_its_failures_expire() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         assert_eq!(limit.attempt(PEER, now, || true), Attempt::Right);
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_proves_itself_is_forgiven() {
+    fn success_clears_the_failures() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         limit.failed(PEER, now);
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address_and_the_newest_are_remembered() {
+    fn ipv6_64_is_one_address_and_the_newest_are_remembered() {
         let limit = FailureLimit::<Twice>::default();
         let now = Instant::now();
         let v6 = |network: u64, host: u64| {

@@ -1,7 +1,7 @@
-//! HTTP client: the settings that every client here shares.
+//! Settings common to all HTTP clients.
 //!
-//! A client speaks to one server. Its timeouts, the authorities it trusts
-//! besides the system's, and its certificate are the caller's.
+//! A client connects to one server. The caller sets its timeouts, the
+//! authorities it trusts besides the system's, and its certificate.
 
 use std::error::Error as _;
 use std::path::Path;
@@ -11,8 +11,8 @@ use reqwest::{Certificate, Client, ClientBuilder, redirect, retry};
 
 use crate::tls::{self, Identity};
 
-/// Builder of a client with reqwest's own settings, and this process'
-/// cryptography, without which reqwest can't build one.
+/// Builder of a client with reqwest's defaults and this process' cryptography
+/// provider, without which reqwest can't build one.
 pub fn plain() -> ClientBuilder {
     tls::install_crypto();
     Client::builder()
@@ -26,13 +26,13 @@ const USER_AGENT: &str = concat!("watchtower/", env!("CARGO_PKG_VERSION"));
 pub struct HttpClientBuilder(ClientBuilder);
 
 impl HttpClientBuilder {
-    /// Client of a server that is on this machine (`loopback`: no proxy may
-    /// stand in between) or elsewhere. `timeout` bounds a whole exchange, the
-    /// body of the response included.
+    /// Client of a server on this machine (`loopback`: proxies are bypassed) or
+    /// elsewhere. `timeout` bounds a whole exchange, with the body of the
+    /// response.
     pub fn new(loopback: bool, timeout: Duration) -> Self {
         let builder = plain()
             .user_agent(USER_AGENT)
-            // A redirect could lead what is sent, and the token, elsewhere.
+            // A redirect could send the body and the token to another server.
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
@@ -61,7 +61,7 @@ impl HttpClientBuilder {
         Ok(Self(self.0.tls_certs_merge(found)))
     }
 
-    /// Shows a certificate to servers that ask for one.
+    /// Presents a client certificate to servers that request one.
     pub fn identify(self, identity: &Identity) -> Result<Self, reqwest::Error> {
         let identity = reqwest::Identity::from_pem(identity.pem())?;
         Ok(Self(self.0.identity(identity)))
@@ -72,9 +72,8 @@ impl HttpClientBuilder {
     }
 }
 
-/// Innermost cause of an error: the one that says why. The error's own text
-/// repeats the URL, query and all. What a server said in it is not made
-/// printable.
+/// Innermost cause of an error. The error's own text repeats the URL with its
+/// query. Text of the server in it is not sanitised.
 pub fn innermost_cause(error: &reqwest::Error) -> Option<String> {
     let mut cause = error.source()?;
     while let Some(deeper) = cause.source() {
@@ -93,7 +92,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
-    fn a_file_without_certificates_is_named() {
+    fn file_without_certificates_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ca.pem");
         let trusting = |file: &Path| HttpClientBuilder::new(true, TIMEOUT).trust(file);
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_not_followed_and_the_client_names_itself() {
+    async fn redirects_are_not_followed_and_the_user_agent_is_set() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let serving = std::thread::spawn(move || {

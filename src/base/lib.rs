@@ -1,5 +1,5 @@
-//! The ground: what every wing needs and no wing owns. Nothing here knows a
-//! stream, a finding or a model.
+//! Shared infrastructure without domain knowledge: no streams, findings or
+//! models.
 
 pub mod accept;
 pub mod backoff;

@@ -1,4 +1,4 @@
-//! Limits on log lines: one line a second of a kind, the others counted.
+//! Rate limits of log lines: one line a second of a kind, the others counted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,16 +10,18 @@ use crate::sync::Locked as _;
 
 /// Shortest time between two lines of a [`LogLimit`].
 const EVERY: Duration = Duration::from_secs(1);
-/// Lines of one kind from one address that a second may bring in full.
+/// Lines of one kind and address that are written in full within a second.
 const IN_FULL: u64 = 5;
-/// Kinds and addresses told apart in one second; beyond that all count as one.
+/// Kinds and addresses counted separately within a second; beyond that all
+/// count as one.
 const APART: usize = 1024;
 
-/// Lines that may come in any number: one a second is written.
+/// Limit of one line a second.
 #[derive(Debug, Default)]
 pub struct LogLimit(Mutex<Lines>);
 
-/// Number of lines held back; shown as the end of a line, or as nothing.
+/// Number of suppressed lines; displayed as the suffix of a line, or as
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuppressedLines(pub(crate) u64);
 
@@ -39,8 +41,8 @@ struct Lines {
 }
 
 impl LogLimit {
-    /// Number of lines held back since the last one, if a line may be written
-    /// now; `None` holds this one back too.
+    /// Number of lines suppressed since the last one, if a line may be written
+    /// now; `None` suppresses this one too.
     pub fn admit(&self) -> Option<SuppressedLines> {
         self.admit_at(Instant::now())
     }
@@ -58,15 +60,15 @@ impl LogLimit {
     }
 }
 
-/// Lines by kind and address: the first few of a second are written, the others
-/// are summed.
+/// Limit by kind and address: the first few lines of a second are written, the
+/// others counted.
 #[derive(Debug, Default)]
 pub struct LogLimitByAddress {
     seen: Mutex<HashMap<LogLineKind, u64>>,
 }
 
-/// Key of lines that count as alike: the address (`None`: any of too many to
-/// tell apart) and how the connection ended.
+/// Key of equal lines: the address (`None`: any beyond the table's bound) and
+/// how the connection ended.
 type LogLineKind = (Option<IpAddr>, &'static str);
 
 impl LogLimitByAddress {
@@ -82,7 +84,7 @@ impl LogLimitByAddress {
         *count <= IN_FULL
     }
 
-    /// Ends the second: how many lines were held back, and of which kind.
+    /// Ends the second; returns the number of suppressed lines by kind.
     pub fn tick(&self) -> Vec<(LogLineKind, u64)> {
         let mut seen = self.seen.locked();
         let mut held: Vec<_> = seen
@@ -102,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_a_second_says_how_many_were_held_back() {
+    fn one_line_a_second_counts_the_suppressed() {
         let limit = LogLimit::default();
         let begun = Instant::now();
         let at = |ms| limit.admit_at(begun + Duration::from_millis(ms));
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_beyond_the_first_few_are_summed() {
+    fn lines_beyond_the_first_few_are_counted() {
         let limit = LogLimitByAddress::default();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let written = (0..817).filter(|_| limit.admits(peer, "refused")).count();
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_share_one_line() {
+    fn addresses_beyond_the_bound_share_one_line() {
         let limit = LogLimitByAddress::default();
         for n in 0..10_000 {
             limit.admits(IpAddr::V4(Ipv4Addr::from_bits(n)), "refused");

@@ -1,9 +1,9 @@
 //! Registry of the counters that `/metrics` shows.
 //!
-//! Each wing has a struct of its own counters, registered here by the names the
-//! page shows them by. There is no global registry, so that two servers in one
+//! Each wing has a struct of its own counters, registered here by the names
+//! that page shows. There is no global registry, so that two servers in one
 //! process (the tests) don't add up. Labels come from closed sets or from
-//! validated names: nothing a publisher or a screen says can grow them.
+//! validated names, so that no publisher or screen can add series.
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -14,7 +14,7 @@ use prometheus_client::registry::{Metric, Registry};
 #[derive(Debug)]
 pub struct MetricsRegistry {
     registry: Registry,
-    /// Shared by the wings, each of which has its own places.
+    /// Shared by the wings, each with its own values of `where`.
     dropped: Family<DropLabel, Counter>,
 }
 
@@ -35,9 +35,9 @@ impl Default for MetricsRegistry {
 }
 
 impl MetricsRegistry {
-    /// Makes a metric that the page shows as `watchtower_<name>`; the text
-    /// format appends `_total` to a counter's name, and a full stop to `help`,
-    /// by itself. A name is registered once.
+    /// Registers a metric shown as `watchtower_<name>`; the text format appends
+    /// `_total` to a counter's name, and a full stop to `help`, by itself. A
+    /// name is registered once.
     pub fn register<M>(&mut self, name: &'static str, help: &'static str) -> M
     where
         M: Metric + Clone + Default,
@@ -47,8 +47,8 @@ impl MetricsRegistry {
         metric
     }
 
-    /// Counter of what `place` drops rather than lets pile up, shown as
-    /// `watchtower_dropped_total{where="<place>"}` from now on.
+    /// Counter of items dropped by `place` at a full queue, shown as
+    /// `watchtower_dropped_total{where="<place>"}`.
     pub fn dropped(&self, place: &'static str) -> Counter {
         self.dropped
             .get_or_create_owned(&DropLabel { r#where: place })
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_shows_what_was_registered() {
+    fn metrics_text_contains_registered_metrics() {
         let mut registry = MetricsRegistry::default();
         let frames: Counter = registry.register("frames", "Pictures decoded");
         frames.inc();

@@ -1,4 +1,4 @@
-//! `Retry-After`: how long a server asks to wait (RFC 9110, section 10.2.3).
+//! `Retry-After`: wait requested by a server (RFC 9110, section 10.2.3).
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
-/// Wait that the headers of a response ask for, from now on.
+/// Wait requested by the headers of a response, from now on.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     parse(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
 }
 
-/// Reads the value of the header: seconds, or a date from which `now` is
-/// taken. `None` if it is neither, and for a date that has passed; the two
-/// obsolete forms of a date are not read.
+/// Parses the value of the header: seconds, or a date from which `now` is
+/// subtracted. `None` if it is neither, and for a date in the past; the two
+/// obsolete date formats are not parsed.
 pub fn parse(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     value.parse().ok().map(Duration::from_secs).or_else(|| {
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_read() {
+    fn seconds_and_dates_are_parsed() {
         let now = "1994-11-06T08:49:07Z".parse().expect("a time");
         let s = Duration::from_secs;
         for (value, expected) in [
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_without_it_ask_for_nothing() {
+    fn missing_header_is_no_wait() {
         let mut headers = HeaderMap::new();
         assert_eq!(retry_after(&headers), None);
         headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));

@@ -1,19 +1,19 @@
 use std::fmt;
 
-/// A text that must reach no log, metric, URL, page or error. Printing it
-/// shows that there is one, never which.
+/// Secret text that must reach no log, metric, URL, page or error. Its `Debug`
+/// output shows that there is one, never its value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Trimmed; `None` when nothing is left, because an empty variable means
-    /// that it isn't set.
+    /// Trims the text; `None` when nothing is left, as an empty variable counts
+    /// as unset.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }
 
-    /// For the one place that has to compare or send it.
+    /// Value of the secret, for the place that compares or sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }

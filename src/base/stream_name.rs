@@ -3,15 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The name a stream goes by everywhere: in URLs, logs, metrics and findings.
+/// Name of a stream in URLs, logs, metrics and findings.
 ///
 /// 1 to 64 characters of `A-Z a-z 0-9 . _ -`, not starting with a dot, so that
 /// it is safe in a path, a label and a terminal without escaping.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(Arc<str>);
 
-/// Why a text is no stream name. The text itself is left out on purpose: a
-/// publisher that mistypes its URL may have put the stream key there.
+/// Error of a text that is no stream name. The text itself is left out: a
+/// publisher with a mistyped URL may have put the stream key there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stream name must be 1 to 64 characters of A-Z a-z 0-9 . _ - and not start with a dot")]
 pub struct InvalidStreamName;

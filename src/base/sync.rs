@@ -1,11 +1,11 @@
-//! Locks that outlive a panic.
+//! Locks that survive a panic of their holder.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex whatever happened under it.
+/// Locks a mutex, poisoned or not.
 ///
-/// A panic while the lock was held does not spread to all who come after: what
-/// stands behind these locks is whole between any two statements.
+/// A panic while the lock was held does not spread to later holders: the data
+/// behind these locks is consistent between any two statements.
 pub trait Locked<T> {
     fn locked(&self) -> MutexGuard<'_, T>;
 }

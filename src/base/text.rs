@@ -1,4 +1,4 @@
-//! Texts for people: counts with their nouns.
+//! Human-readable texts: counts with their nouns.
 
 use std::fmt::Display;
 
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_alone_is_in_the_singular() {
+    fn one_is_in_the_singular() {
         assert_eq!(counted(0_usize, "finding"), "0 findings");
         assert_eq!(counted(1_usize, "finding"), "1 finding");
         assert_eq!(counted(2_u64, "OCR run"), "2 OCR runs");

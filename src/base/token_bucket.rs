@@ -1,23 +1,23 @@
-//! Token bucket: a rate, and what may be spent at once after a rest.
+//! Token bucket: a rate and a burst.
 //!
-//! Pure in the time passed in. What a token stands for (a request, a byte) is
-//! the owner's.
+//! Pure in the time passed in. The unit of a token (a request, a byte) is the
+//! owner's.
 
 use std::time::Instant;
 
-/// Tokens that come in at a rate, up to a capacity.
+/// Bucket that is refilled at a rate, up to its capacity.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenBucket {
     capacity: f64,
-    /// Tokens that come in each second.
+    /// Tokens added per second.
     per_second: f64,
-    /// Tokens there at `refilled`; owed when negative.
+    /// Tokens available at `refilled`; owed when negative.
     tokens: f64,
     refilled: Instant,
 }
 
 impl TokenBucket {
-    /// Bucket of `capacity` tokens, all of them there.
+    /// Full bucket of `capacity` tokens.
     pub fn full(capacity: f64, per_second: f64, now: Instant) -> Self {
         Self {
             capacity,
@@ -27,41 +27,41 @@ impl TokenBucket {
         }
     }
 
-    /// Changes both; counts from the last refill on, and tokens there beyond
-    /// the new capacity are lost with the next.
+    /// Changes rate and capacity, from the last refill on; tokens beyond the
+    /// new capacity are lost with the next one.
     pub fn set_rate(&mut self, capacity: f64, per_second: f64) {
         self.capacity = capacity;
         self.per_second = per_second;
     }
 
-    /// Credits the tokens that came in since the last refill.
+    /// Credits the tokens due since the last refill.
     pub fn refill(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.refilled).as_secs_f64();
         self.tokens = (self.tokens + seconds * self.per_second).min(self.capacity);
         self.refilled = self.refilled.max(now);
     }
 
-    /// Refills, then takes a token if a whole one is there.
+    /// Refills, then takes a token if a whole one is available.
     pub fn take(&mut self, now: Instant) -> bool {
         self.refill(now);
-        let there = self.tokens >= 1.0;
-        if there {
+        let available = self.tokens >= 1.0;
+        if available {
             self.tokens -= 1.0;
         }
-        there
+        available
     }
 
-    /// Spends that many, even if fewer are there: the rest is owed.
+    /// Spends that many, even if fewer are available: the rest is owed.
     pub fn spend(&mut self, tokens: f64) {
         self.tokens -= tokens;
     }
 
-    /// Tokens at the last refill less those spent since; owed when negative.
+    /// Tokens at the last refill minus those spent since; owed when negative.
     pub fn tokens(&self) -> f64 {
         self.tokens
     }
 
-    /// True if nothing more comes in.
+    /// True if the bucket is full.
     pub fn is_full(&self) -> bool {
         self.tokens >= self.capacity
     }
@@ -80,7 +80,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_burst_goes_at_once_and_then_the_rate() {
+    fn burst_then_rate() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(4.0, 2.0, start);
         let taken = |bucket: &mut TokenBucket, now| (0..9).filter(|_| bucket.take(now)).count();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn debt_is_paid_before_anything_is_there() {
+    fn debt_is_paid_before_tokens_are_available() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2.0, 1.0, start);
         bucket.spend(5.0);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_counts_from_the_last_refill() {
+    fn changed_rate_counts_from_the_last_refill() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(10.0, 1.0, start);
         bucket.set_rate(4.0, 0.0);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_takes_nothing() {
+    fn clock_set_back_takes_no_tokens() {
         let start = Instant::now();
         let mut bucket = TokenBucket::full(2.0, 1.0, start + SECOND);
         assert!(bucket.take(start));

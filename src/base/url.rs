@@ -1,14 +1,14 @@
-//! Where a model's server is. Refuses whatever would show a key or a picture
-//! to somebody else.
+//! Base URL of a model's server. Refuses URLs that would expose a key or a
+//! picture to other hosts.
 
 use std::net::IpAddr;
 
 use url::Url;
 
-/// Why a text is no address of a server.
+/// Error of a text that is no base URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    // The address itself is left out where it may hold a password.
+    // The address itself is left out where it may contain a password.
     #[error("is not a URL: {0}")]
     NotUrl(String),
     #[error("must begin with https:// (or http:// to this machine)")]
@@ -21,8 +21,8 @@ pub enum AddressError {
     Extras,
 }
 
-/// Reads a base URL: `https://`, or plain `http://` to this machine or where
-/// allowed. A path is kept; a slash at the end makes no difference.
+/// Parses a base URL: `https://`, or plain `http://` to this machine or where
+/// allowed. A path is kept; a trailing slash is ignored.
 pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, AddressError> {
     let url = Url::parse(text.trim()).map_err(|error| AddressError::NotUrl(error.to_string()))?;
     let extras = !url.username().is_empty()
@@ -43,7 +43,7 @@ pub fn base_url_of(text: &str, allow_http: bool) -> Result<Url, AddressError> {
     }
 }
 
-/// The address with that at its end.
+/// URL with a path appended.
 pub fn under(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {

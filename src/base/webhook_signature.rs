@@ -1,8 +1,8 @@
 //! Signature of a webhook: `sha256=HEX`, the HMAC-SHA256 (RFC 2104) of
 //! `TIMESTAMP.BODY` under a shared secret, the timestamp in seconds since 1970.
 //!
-//! A signature alone is no proof that a message is new: receivers refuse old
-//! timestamps and what they have seen already.
+//! A signature alone does not prevent replay: receivers refuse old timestamps
+//! and messages they have seen already.
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
@@ -18,8 +18,8 @@ pub fn sign(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
     format!("{SCHEME}{hex}")
 }
 
-/// Digest of a message, if that is its signature; in upper or lower case, and
-/// compared in constant time.
+/// Verifies the signature of a message, in upper or lower case and in constant
+/// time; returns the digest.
 pub fn verify(secret: &Secret, timestamp: &str, signature: &str, body: &[u8]) -> Option<[u8; 32]> {
     let given = signature.strip_prefix(SCHEME)?.to_ascii_lowercase();
     let digest = digest(secret, timestamp, body);
@@ -48,12 +48,12 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_what_openssl_makes() {
+    fn signature_equals_openssl() {
         assert_eq!(sign(&key(), "1700000000", b"{}"), SIGNED);
     }
 
     #[test]
-    fn a_signature_is_of_one_message_and_one_secret() {
+    fn signature_depends_on_message_and_secret() {
         let is_signed = |key: &Secret, timestamp: &str, signature: &str, body: &[u8]| {
             verify(key, timestamp, signature, body).is_some()
         };

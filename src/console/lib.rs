@@ -1,10 +1,9 @@
-//! The HTTP edge: the watching page, health, metrics, the JSON API and its
-//! event stream.
+//! HTTP server: the page, health, metrics, the JSON API and its event stream.
 //!
-//! Everything but `/healthz` stands behind [`access`]. Errors are
-//! `application/problem+json` (RFC 9457). This edge reads the meeting points;
-//! all it changes is what people decide about incidents, and what remote
-//! agents report ([`intake`]).
+//! Everything but `/healthz`, login and signed messages requires authentication
+//! ([`auth`]). Errors are `application/problem+json` (RFC 9457). The console
+//! reads the state of other wings; it writes only users' decisions and notes on
+//! incidents, and the findings of remote agents.
 #![expect(unused_qualifications, reason = "utoipa's macros write some")]
 
 mod api;
@@ -55,7 +54,7 @@ use watchtower_screen::redact::Redact;
 /// Limit of a request body in bytes; the longest finding is well below.
 const LARGEST_BODY: usize = 64 << 10;
 
-/// Tokens below this are warned of, in characters.
+/// Token length in characters below which a warning is logged.
 const SHORTEST_TOKEN: usize = 16;
 
 /// Listen address and access control.
@@ -63,16 +62,16 @@ const SHORTEST_TOKEN: usize = 16;
 pub struct ConsoleSettings {
     pub address: SocketAddr,
     pub token: Option<Secret>,
-    /// Origins whose pages may call the API, beside our own.
+    /// Origins whose pages may call the API, besides our own.
     pub allowed_origins: Vec<String>,
-    /// With it HTTPS is spoken, and nothing else.
+    /// Certificate; with it only HTTPS is served.
     pub tls: Option<tls::Acceptor>,
-    /// Secret with which outside tools sign decisions on incidents; without
-    /// it none may.
+    /// Signing secret of external tools that change incidents; without it they
+    /// are rejected.
     pub inbound_secret: Option<Secret>,
 }
 
-/// Sources of what the console shows.
+/// Sources of the console's data.
 #[derive(Debug, Clone)]
 pub struct ConsoleState {
     pub hub: StreamHub,
@@ -86,11 +85,11 @@ pub struct ConsoleState {
     pub sink_board: SinkBoard,
     pub budget: Budget,
     pub endpoints: Endpoints,
-    /// Answers to people's questions.
+    /// Service that answers users' questions.
     pub answers: Arc<dyn QuestionAnswerer>,
-    /// Redaction of the stills that are shown; off only without OCR.
+    /// Redaction of the served stills; off only without OCR.
     pub redact: Redact,
-    /// True once everything is open, false again while draining.
+    /// True once all listeners are open, false while draining.
     pub ready: Arc<AtomicBool>,
 }
 
@@ -99,11 +98,11 @@ struct AppState {
     console: ConsoleState,
     /// Source of the event streams.
     wire: EventBroadcast,
-    /// Ends the event streams, which would else hold up the drain.
+    /// Ends the event streams, which would delay the drain otherwise.
     shutdown: CancellationToken,
-    /// Held while a reported finding is stored.
+    /// Lock held while a remote finding is stored.
     reports: Arc<tokio::sync::Mutex<()>>,
-    /// Description of the API, once it is routed.
+    /// OpenAPI document, set when the routes are built.
     description: Arc<OnceLock<Bytes>>,
 }
 
@@ -115,7 +114,7 @@ pub struct Console {
 }
 
 impl Console {
-    /// Refuses to listen beyond this machine without a token.
+    /// Binds the listener; fails for a non-loopback address without a token.
     pub async fn bind(settings: ConsoleSettings) -> io::Result<Self> {
         if settings.token.is_none() && !settings.address.ip().is_loopback() {
             let why = "without WATCHTOWER_CONSOLE_TOKEN only a loopback address is allowed";
@@ -136,8 +135,8 @@ impl Console {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown`, then finishes the requests under way.
-    /// `beside` are other edges' pages, which stand behind the same guard.
+    /// Serves until `shutdown`, then finishes the requests in progress.
+    /// `beside` are routes of other wings behind the same guard.
     pub async fn run(
         self,
         console: ConsoleState,
@@ -178,14 +177,14 @@ impl Console {
             shutdown,
         )
         .await;
-        // It holds a way to publish.
+        // Its state can publish findings, which the drain waits for.
         feeding.abort();
         let _ = feeding.await;
         Ok(())
     }
 }
 
-/// Router of everything in the API's description, and of the pages.
+/// Routes of the described API, and of the pages.
 fn router(
     mut state: AppState,
     beside: OpenApiRouter,
@@ -227,7 +226,7 @@ fn router(
         .routes(routes!(http::openapi::openapi))
         .with_state(state)
         .merge(beside);
-    // Outside the guard: the way in, what is signed instead, and a probe that
+    // Outside the guard: login, signed messages, and the liveness probe, which
     // has no token.
     let free = OpenApiRouter::new()
         .merge(auth::login::router(Arc::clone(&access)))
@@ -253,7 +252,7 @@ fn router(
         .layer(middleware::from_fn(http::conditional::answer))
         .layer(middleware::from_fn_with_state(access, auth::guard::guard))
         .merge(free)
-        // Not what is a picture, an event stream, or tiny.
+        // No compression of pictures, event streams and tiny bodies.
         .layer(CompressionLayer::new())
 }
 
@@ -272,11 +271,11 @@ async fn readyz(State(state): State<AppState>) -> Response {
     if !state.console.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response();
     }
-    match state.console.findings.trouble().await {
+    match state.console.findings.write_error().await {
         None => "ready".into_response(),
         Some(why) => {
-            let told = format!("not ready: {why}");
-            (StatusCode::SERVICE_UNAVAILABLE, told).into_response()
+            let detail = format!("not ready: {why}");
+            (StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
         }
     }
 }

@@ -6,14 +6,14 @@ use watchtower_base::metrics::MetricsRegistry;
 
 #[derive(Debug)]
 pub struct ConsoleMetrics {
-    /// Console tokens, or what was made from them, that were wrong.
+    /// Wrong console tokens, and cookies made with a wrong one.
     pub wrong_tokens: Counter,
 }
 
 impl ConsoleMetrics {
     pub fn new(registry: &mut MetricsRegistry) -> Self {
-        // Nothing counts it since slow clients of the event stream re-read the
-        // record; the series stays for those who query it.
+        // Always 0, since slow clients of the event stream re-read the record;
+        // the series stays for existing queries.
         drop(registry.dropped("events"));
         Self {
             wrong_tokens: registry.register("wrong_tokens", "Invalid console tokens"),

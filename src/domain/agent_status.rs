@@ -1,4 +1,4 @@
-//! Status of each agent of the panel, here or on another machine, in words.
+//! Status of each agent, local or remote, as text.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -63,11 +63,11 @@ impl AgentStatus {
     }
 }
 
-/// Agents on other machines that are remembered.
+/// Maximum remote agents remembered.
 const MOST_REMOTE: usize = 64;
 const REMOTE: &str = "remote";
 
-/// Why an agent on another machine may not report.
+/// Reason a remote agent is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error(
@@ -78,7 +78,7 @@ pub enum NotAdmitted {
     Full,
 }
 
-/// The panel. Cheap to clone.
+/// Status board of all agents. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AgentBoard {
     inner: Arc<AgentBoardState>,
@@ -87,12 +87,12 @@ pub struct AgentBoard {
 #[derive(Debug)]
 struct AgentBoardState {
     agents: Mutex<Vec<AgentStatus>>,
-    /// Counts changes of state.
+    /// Number of changes of state.
     changes: watch::Sender<u64>,
 }
 
 impl AgentBoard {
-    /// In the order of `agents.toml`, which stays; agents on other machines follow.
+    /// Agents in the order of `agents.toml`, then the remote ones.
     pub fn new(agents: Vec<AgentStatus>) -> Self {
         let inner = AgentBoardState {
             agents: Mutex::new(agents),
@@ -103,8 +103,8 @@ impl AgentBoard {
         }
     }
 
-    /// Another panel of our own: who stays keeps its counts, who is gone is
-    /// gone, and agents on other machines stay.
+    /// Replaces the local agents: those that stay keep their counts; remote
+    /// agents stay.
     pub fn restaff(&self, panel: Vec<AgentStatus>) {
         let mut agents = self.lock();
         let before = std::mem::take(&mut *agents);
@@ -142,7 +142,7 @@ impl AgentBoard {
         self.lock().clone()
     }
 
-    /// Says what an agent is doing; silent when it was doing that already.
+    /// Sets the state of an agent; no event if it is unchanged.
     pub fn say(&self, agent: &str, state: &str) {
         let mut agents = self.lock();
         let Some(status) = agents.iter_mut().find(|status| status.name == agent) else {
@@ -158,7 +158,7 @@ impl AgentBoard {
         self.inner.changes.send_modify(|count| *count += 1);
     }
 
-    /// Notes that an agent failed; it is up again when it says something.
+    /// Marks an agent as failed, until it sets another state.
     pub fn failed(&self, agent: &str) {
         self.say(agent, "crashed, restarting");
         let mut agents = self.lock();
@@ -167,7 +167,7 @@ impl AgentBoard {
         }
     }
 
-    /// Notes that an agent has something to look at, until it has.
+    /// Marks an agent as having new input, until it was analysed.
     pub fn wanting(&self, agent: &str) {
         let mut agents = self.lock();
         if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
@@ -175,7 +175,7 @@ impl AgentBoard {
         }
     }
 
-    /// Counts an answer and what came of it.
+    /// Counts a response of a model and its outcome.
     pub fn looked(&self, agent: &str, outcome: &'static str, findings: u64) {
         let mut agents = self.lock();
         let Some(status) = agents.iter_mut().find(|status| status.name == agent) else {
@@ -190,7 +190,7 @@ impl AgentBoard {
         }
     }
 
-    /// Counts changes that its model was never shown.
+    /// Counts changes never sent to its model.
     pub fn unshown(&self, agent: &str, changes: u64) {
         let mut agents = self.lock();
         if let Some(status) = agents.iter_mut().find(|status| status.name == agent) {
@@ -198,8 +198,8 @@ impl AgentBoard {
         }
     }
 
-    /// Lets an agent on another machine report, under a name that none of our
-    /// own enabled agents has; case does not tell names apart.
+    /// Admits a remote agent under a name that no enabled local agent has;
+    /// names are compared without case.
     pub fn remote(&self, agent: &str, provider: &str, model: &str) -> Result<(), NotAdmitted> {
         let mut agents = self.lock();
         let known = agents
@@ -222,7 +222,7 @@ impl AgentBoard {
             state: REMOTE.to_owned(),
             ..AgentStatus::new(agent, provider, model)
         };
-        // In the place of one that is not enabled here.
+        // Replaces one that is not enabled here.
         match agents
             .iter_mut()
             .find(|status| status.name.eq_ignore_ascii_case(agent))
@@ -235,7 +235,7 @@ impl AgentBoard {
         Ok(())
     }
 
-    /// Counts a finding an agent on another machine has reported.
+    /// Counts a finding reported by a remote agent.
     pub fn reported(&self, agent: &str) {
         let mut agents = self.lock();
         let remote = agents

@@ -1,24 +1,23 @@
-//! Tokens, money and the outcome of a request to a model.
+//! Tokens, cost and outcome of a request to a model.
 
 use jiff::Timestamp;
 
-/// Usage billed by a model, as it reported it; zero when it did not.
+/// Usage reported by a model, as billed; zero without a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenUsage {
     pub prompt_tokens: u64,
-    /// Part of the prompt that the server had kept from an earlier one.
+    /// Part of the prompt served from the provider's cache.
     pub cached_tokens: u64,
     /// Estimate of the prompt, made before it was sent.
     pub estimated_tokens: u64,
-    /// Answer and thoughts together: both are billed as output.
+    /// Answer and reasoning together: both are billed as output.
     pub output_tokens: u64,
 }
 
-/// Spend on a model within a minute, or an amount to be added to or taken from
-/// that.
+/// Spend on a model within a minute, or a difference of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spend {
-    /// Its beginning.
+    /// Start of the minute.
     pub minute: Timestamp,
     pub provider: String,
     pub model: String,
@@ -29,7 +28,7 @@ pub struct Spend {
     pub micro_usd: i64,
 }
 
-/// The label `outcome` of `watchtower_model_answers_total`.
+/// Label `outcome` of `watchtower_model_answers_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AnswerOutcome {
     Findings,

@@ -1,4 +1,4 @@
-//! Findings of analysts, in the JSON that logs, API and sinks share.
+//! Findings of analysts, in the JSON of logs, API and sinks.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use watchtower_base::stream_name::StreamName;
 
-/// The name under which the server reports what it can't see.
+/// Agent name of the server's own findings, on monitoring gaps.
 pub const WATCHTOWER: &str = "Watchtower";
 
 /// Severity of a finding, worst first.
@@ -179,8 +179,8 @@ fn place(kind: SchemaType) -> Array {
         .build()
 }
 
-/// The substance of a finding, as a model gives it: everything but who saw it,
-/// where and when.
+/// Content of a finding, as returned by a model, without agent, frame and
+/// times.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     pub severity: Severity,
@@ -195,7 +195,7 @@ pub struct Observation {
     pub recommended_action: String,
 }
 
-/// The frame a finding was made on.
+/// Frame that a finding was made on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FrameRef {
     pub seq: u64,
@@ -206,7 +206,7 @@ pub struct FrameRef {
     pub sha256: String,
 }
 
-/// The model that made a finding.
+/// Model that made a finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelRef {
     #[schema(max_length = 128)]
@@ -216,7 +216,7 @@ pub struct ModelRef {
     /// Version reported by the model, which may differ from `name`.
     #[schema(max_length = 128)]
     pub version: String,
-    /// Version of the prompt; empty for rules, which have `version` alone.
+    /// Version of the prompt; empty for rules, which have only `version`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(max_length = 128)]
     pub prompt: String,
@@ -285,8 +285,8 @@ impl Finding {
         }
     }
 
-    /// Finding for tests, which change what they are about: SecOps reports failed
-    /// logins on the stream `team`, at the epoch, without evidence.
+    /// Finding for tests, which change the fields under test: SecOps reports
+    /// failed logins on the stream `team`, at the epoch, without evidence.
     #[doc(hidden)]
     pub fn sample() -> Self {
         let observation = Observation {
@@ -316,15 +316,15 @@ impl Finding {
     }
 }
 
-/// Most characters of a finding's texts: far more than a person reads, far
-/// less than a broken model may write.
+/// Maximum length of a finding's texts in characters: far more than is
+/// readable, far less than a broken model may write.
 const MOST_TITLE: usize = 300;
 const MOST_TEXT: usize = 8000;
 const MOST_QUOTE: usize = 2000;
 const MOST_ITEMS: usize = 32;
 
 impl Finding {
-    /// Cuts what is far longer than it should be, visibly.
+    /// Cuts overlong texts, with an ellipsis.
     pub fn bound(&mut self) {
         cut(&mut self.title, MOST_TITLE);
         cut(&mut self.detail, MOST_TEXT);
@@ -349,9 +349,9 @@ fn cut(text: &mut String, most: usize) {
     }
 }
 
-/// Text of a screen or a model as a terminal may show it: on one line, without
-/// control characters (so no ANSI sequence survives) and without the marks
-/// that turn the direction of writing.
+/// Text of a screen or a model, safe for a terminal: on one line, without
+/// control characters (and so without ANSI sequences) and without marks of text
+/// direction.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_steer_a_terminal_is_gone() {
+    fn terminal_control_characters_are_removed() {
         assert_eq!(printable("plain ünïcode ✓"), "plain ünïcode ✓");
         assert_eq!(printable("a\x1b[2Jb\nc\td\u{9b}31m"), "a[2Jb c d31m");
         assert_eq!(printable("user\u{202e}gpj.exe\u{200b}"), "usergpj.exe");

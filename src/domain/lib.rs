@@ -1,5 +1,5 @@
-//! The product's own nouns, as plain data: findings, incidents and what was
-//! decided about them, transcripts, the state of analysts and sinks. No I/O.
+//! Domain types as plain data: findings, incidents and decisions about them,
+//! transcripts, the status of analysts and sinks. No I/O.
 
 pub mod agent_name;
 pub mod cost;

@@ -1,10 +1,10 @@
-//! Lines of text that appeared on a screen, as they are kept for search.
+//! Lines of text that appeared on a screen, as stored for search.
 
 use jiff::Timestamp;
 
 use watchtower_base::stream_name::StreamName;
 
-/// Lines that appeared on a stream at one moment, without the secrets on them.
+/// Lines that appeared on a stream at one time, secrets masked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScreenText {
     pub stream: StreamName,

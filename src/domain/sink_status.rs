@@ -1,6 +1,6 @@
 //! Delivery status of each sink: reported by the sinks, shown by the console.
 //!
-//! A few short rows behind a lock that is held to copy them.
+//! A few short rows, copied under a lock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -19,7 +19,7 @@ pub struct Delivery {
     pub kind: &'static str,
     /// Human-readable state.
     pub state: String,
-    /// The last event it has dealt with.
+    /// Last event it has handled.
     #[serde(skip)]
     pub told: u64,
     /// Events accepted by the receiver since the start.
@@ -48,11 +48,11 @@ impl Delivery {
     }
 }
 
-/// Cheap to clone; all clones show the same.
+/// Status board of all sinks. Cheap to clone; all clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct SinkBoard {
     rows: Arc<Mutex<Vec<Delivery>>>,
-    /// Dead letters that are to be sent again: sink and event.
+    /// Dead letters queued for redelivery: sink and event.
     again: Arc<watch::Sender<Vec<(String, Uuid)>>>,
 }
 
@@ -67,30 +67,30 @@ impl SinkBoard {
         }
     }
 
-    /// In the order of the configuration.
+    /// Sinks in the order of the configuration.
     pub fn list(&self) -> Vec<Delivery> {
         self.rows().clone()
     }
 
-    /// Asks a sink to send a dead letter again.
+    /// Queues a dead letter of a sink for redelivery.
     pub fn send_again(&self, sink: &str, event: Uuid) {
-        let asked = (sink.to_owned(), event);
+        let dead_letter = (sink.to_owned(), event);
         self.again.send_if_modified(|all| {
-            let new = !all.contains(&asked);
+            let new = !all.contains(&dead_letter);
             if new {
-                all.push(asked);
+                all.push(dead_letter);
             }
             new
         });
     }
 
-    /// Changes when something is to be sent again.
-    pub fn asked(&self) -> watch::Receiver<Vec<(String, Uuid)>> {
+    /// Receiver that changes when a dead letter is queued for redelivery.
+    pub fn redeliveries(&self) -> watch::Receiver<Vec<(String, Uuid)>> {
         self.again.subscribe()
     }
 
-    /// Dead letters that sink is to send again, each handed out once.
-    pub fn take_asked(&self, sink: &str) -> Vec<Uuid> {
+    /// Takes the dead letters queued for a sink.
+    pub fn take_redeliveries(&self, sink: &str) -> Vec<Uuid> {
         let mut taken = Vec::new();
         self.again.send_if_modified(|all| {
             all.retain(|(name, event)| {

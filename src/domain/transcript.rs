@@ -1,5 +1,5 @@
-//! Transcript of a question to a hosted model and its answer, as it is kept
-//! beside the incident that came of it.
+//! Transcript of a request to a hosted model and its response, stored with the
+//! incident it led to.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::finding::ModelRef;
 
-/// The words of one question and its answer, and which pictures went along.
+/// Texts of one request and its response, and the pictures sent with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawExchange {
     /// System prompt: the role of the model.
@@ -46,8 +46,8 @@ pub enum Purpose {
     Verdict,
 }
 
-/// Cost of one or more questions, as the server reported it; the worst case of
-/// what it did not report.
+/// Cost of one or more questions, as reported by the server; the worst case
+/// where it reported none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Cost {
     pub requests: u64,
@@ -60,7 +60,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// In so many parts that add up to it, the first the largest.
+    /// Splits it into `parts` amounts that add up to it, the first the largest.
     pub fn parts(self, count: usize) -> impl Iterator<Item = Self> {
         let count = count.max(1) as u64;
         let part = move |whole: u64, place: u64| whole / count + u64::from(place < whole % count);
@@ -79,7 +79,7 @@ impl Cost {
 pub struct Transcript {
     /// UUIDv7.
     pub id: Uuid,
-    /// Agent that asked.
+    /// Agent that made the request.
     pub agent: String,
     pub purpose: Purpose,
     pub asked_at: Timestamp,
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_add_up() {
+    fn split_cost_adds_up() {
         let whole = Cost {
             requests: 1,
             prompt_tokens: 1000,

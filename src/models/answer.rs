@@ -1,8 +1,8 @@
-//! From the text a model wrote to observations that can be relied on.
+//! Parser and validator of a model's response text.
 //!
-//! No I/O. A text that is not an answer is an error and never an empty list;
-//! of an answer, findings that make no sense are dropped and counted one by
-//! one, and the rest is brought within bounds.
+//! No I/O. A text of another shape is an error and never an empty list; invalid
+//! findings of an answer are dropped and counted one by one, and the rest is
+//! cut to its bounds.
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ use crate::model::{Failure, FollowUp, FrameObservation, MOST_REMEMBERED, Observe
 use crate::prompt::{MAX_FINDINGS, MAX_NOT_SURE};
 use crate::written::json_of;
 
-/// Characters each text may have; what is longer ends in an ellipsis.
+/// Maximum length of each text in characters; longer texts end in an ellipsis.
 const MAX_TITLE: usize = 80;
 const MAX_TEXT: usize = 1000;
 const MAX_QUOTE: usize = 500;
@@ -34,7 +34,7 @@ pub(super) struct Findings {
     pub follow_up: FollowUp,
 }
 
-/// Why a text is no answer.
+/// Error of a text that is no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unusable {
     #[error("the answer is not JSON")]
@@ -45,9 +45,9 @@ pub(super) enum Unusable {
     AllDropped(u32),
 }
 
-/// The schema of an answer. No bounds, patterns or long enums beyond need:
-/// they make the server refuse it ("too many states"); [`parse`]
-/// checks everything anyway.
+/// Schema of an answer. No bounds, patterns or long enums beyond need: the
+/// server rejects schemas with too many states; [`parse`] checks everything
+/// anyway.
 pub(super) fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -116,8 +116,8 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// Lengths of the lists that the schema does not bound: for Gemini bounds
-/// multiply ("too many states"), others would write on for ever.
+/// Maximum lengths of lists, which the schema leaves out: for Gemini bounds
+/// multiply ("too many states"), other models would not stop.
 pub(super) fn most_items(list: &str) -> usize {
     const MOST: usize = 32;
     match list {
@@ -162,7 +162,7 @@ pub(super) fn conclude(
 pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     let answer: Value = json_of(text).ok_or(Unusable::NotJson)?;
     let items = match &answer {
-        // Without what was to be around it; an empty one may be anything.
+        // A list without its envelope; an empty one may be anything.
         Value::Array(items) if items.iter().any(Value::is_object) => Some(items.as_slice()),
         // Single finding sent without its list.
         Value::Object(one) if !one.contains_key("findings") && one.contains_key("title") => {
@@ -187,7 +187,7 @@ pub(super) fn parse(text: &str) -> Result<Findings, Unusable> {
     })
 }
 
-/// Optional, all of it: what makes no sense is as good as not there.
+/// All fields are optional: an invalid one counts as absent.
 fn follow_up(answer: &Value) -> FollowUp {
     let list = |field: &str| answer.get(field).and_then(Value::as_array);
     let ended = |item: &Value| {
@@ -234,8 +234,8 @@ pub(super) fn review(text: &str, category: Category) -> Result<Review, Unusable>
     })
 }
 
-/// A finding needs a severity, a confidence and a title; all else has a
-/// harmless default.
+/// Parses a finding: severity, confidence and title are required; all else has
+/// a harmless default.
 fn observation(item: &Value) -> Option<Observation> {
     let title = text_of(item, "title", MAX_TITLE);
     Some(Observation {
@@ -250,8 +250,8 @@ fn observation(item: &Value) -> Option<Observation> {
     })
 }
 
-/// Reads 0 to 1; as a text too, 0 to 100 where it is above 1, and a word,
-/// as local models write it.
+/// Parses a confidence of 0 to 1, also as a string; a percentage (above 1) and
+/// a word, as local models write them.
 fn confidence(item: &Value) -> Option<f32> {
     let value = item.get("confidence")?;
     let given = value.as_f64().or_else(|| {
@@ -275,8 +275,8 @@ fn in_a_word(text: &str) -> Option<f64> {
     }
 }
 
-/// By our names, or by those of syslog (RFC 5424, section 6.2.1) and of
-/// scanners.
+/// Parses a severity: our names, those of syslog (RFC 5424, section 6.2.1) and
+/// of scanners.
 fn severity(word: &str) -> Option<Severity> {
     let known = Severity::ALL.into_iter().find(|s| s.as_str() == word);
     known.or(match word {
@@ -294,13 +294,13 @@ fn category(word: &str) -> Category {
     known.unwrap_or(Category::Other)
 }
 
-/// Lower case; empty when it isn't there.
+/// Text in lower case; empty when absent.
 fn word(item: &Value, field: &str) -> String {
     let word = item.get(field).and_then(Value::as_str).unwrap_or_default();
     word.trim().to_lowercase()
 }
 
-/// Printable, on one line, within bounds; empty when it isn't there.
+/// Text, printable, on one line and within bounds; empty when absent.
 pub(super) fn text_of(item: &Value, field: &str, longest: usize) -> String {
     bounded(
         item.get(field).and_then(Value::as_str).unwrap_or_default(),
@@ -309,11 +309,11 @@ pub(super) fn text_of(item: &Value, field: &str, longest: usize) -> String {
 }
 
 fn bounded(text: &str, longest: usize) -> String {
-    // Masked before the cut: half a secret looks like none.
+    // Masked before the cut: half a secret is not recognised.
     shortened(&mask_secrets(&printable(text)), longest)
 }
 
-/// Trimmed, and cut to `longest` characters where it is longer.
+/// Text, trimmed and cut to `longest` characters.
 pub(super) fn shortened(text: &str, longest: usize) -> String {
     let text = text.trim();
     if text.chars().nth(longest).is_none() {
@@ -323,7 +323,8 @@ pub(super) fn shortened(text: &str, longest: usize) -> String {
     format!("{}…", kept.trim_end())
 }
 
-/// A quote, or several in a list, of which the box is the first one's.
+/// Evidence of a quote, or of several in a list, where the box belongs to the
+/// first.
 fn evidence(item: &Value) -> Vec<Evidence> {
     let quotes = match item.get("evidence") {
         Some(Value::Array(quotes)) => quotes.iter().filter_map(quote).collect(),
@@ -346,7 +347,7 @@ fn evidence(item: &Value) -> Vec<Evidence> {
     evidence.collect()
 }
 
-/// A text, or an object with one.
+/// String, or an object that contains one.
 fn quote(item: &Value) -> Option<String> {
     let names = ["quote", "text", "evidence"];
     let text = item.as_str();
@@ -354,8 +355,7 @@ fn quote(item: &Value) -> Option<String> {
     text.map(|text| bounded(text, MAX_QUOTE))
 }
 
-/// Four whole numbers of 0 to 1000 that span a box; models write `[0,0,0,0]`
-/// when they mean none.
+/// Box of four integers of 0 to 1000; models write `[0,0,0,0]` for none.
 fn bounds(value: &Value) -> Option<[u16; 4]> {
     let sides = value.as_array()?.iter().map(|side| {
         let side = side.as_f64().filter(|s| s.fract() == 0.0)?;

@@ -1,5 +1,5 @@
-//! A person's question about the record put into words, the same for every
-//! hosted model.
+//! Prompt of a user's question about the record, the same for every hosted
+//! model.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use watchtower_domain::finding::ModelRef;
 use super::{answer, prompt, written};
 use crate::model::{AskQuestion, AskReply, Failure};
 
-/// A few sentences.
+/// Maximum length of an answer in characters: a few sentences.
 const LONGEST: usize = 1200;
 
 pub(super) const SYSTEM: &str = "\
@@ -28,22 +28,22 @@ known is false, which is a good answer. Never guess a time, a name or a number.
 - Times are UTC, as in the record; an entry's time is when it was first seen.
 - One to three sentences, no lists, no markup, no addresses to follow.";
 
-/// The record, and what is asked.
-pub(super) fn question(asked: &AskQuestion) -> String {
+/// User prompt: the record, and the question.
+pub(super) fn question(query: &AskQuestion) -> String {
     let lines: Vec<String> = (1..)
-        .zip(&asked.record)
+        .zip(&query.record)
         .map(|(number, entry)| format!("{number}. {entry}"))
         .collect();
-    let words = [asked.question.clone()];
+    let words = [query.question.clone()];
     let mark = prompt::mark_of(&[], lines.iter().chain(&words));
-    let mut text = format!("It is {:.0}.", asked.now);
+    let mut text = format!("It is {:.0}.", query.now);
     prompt::block(&mut text, &mark, "the record", &lines);
     prompt::block(&mut text, &mark, "the question", &words);
     text.push_str("\n\nAnswer the question from the record.");
     text
 }
 
-/// The answer's schema, in the words of OpenAPI 3.0 that Gemini takes.
+/// Schema of the answer, in the OpenAPI 3.0 subset that Gemini accepts.
 pub(super) fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {
@@ -65,26 +65,26 @@ pub(super) fn schema() -> &'static Value {
     })
 }
 
-/// Parses the answer; one without a source is none.
+/// Parses the answer; one without a source is rejected.
 pub(super) fn reply(
     text: &str,
-    asked: &AskQuestion,
+    query: &AskQuestion,
     usage: TokenUsage,
     model: ModelRef,
 ) -> Result<AskReply, Failure> {
     let shape = || Failure::no_answer("the model's answer is not of the shape asked for");
-    let said: Value = written::json_of(text).ok_or_else(shape)?;
-    let known = said
+    let parsed: Value = written::json_of(text).ok_or_else(shape)?;
+    let known = parsed
         .get("known")
         .and_then(Value::as_bool)
         .ok_or_else(shape)?;
-    let words = answer::text_of(&said, "answer", LONGEST);
-    let numbers = said.get("citations").and_then(Value::as_array);
+    let words = answer::text_of(&parsed, "answer", LONGEST);
+    let numbers = parsed.get("citations").and_then(Value::as_array);
     let mut cited: Vec<usize> = numbers
         .into_iter()
         .flatten()
         .filter_map(|number| usize::try_from(number.as_u64()?).ok()?.checked_sub(1))
-        .filter(|place| *place < asked.record.len())
+        .filter(|place| *place < query.record.len())
         .collect();
     cited.sort_unstable();
     cited.dedup();
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    fn asked() -> AskQuestion {
+    fn query() -> AskQuestion {
         AskQuestion {
             question: "When did the failed logins start?".to_owned(),
             record: vec![
@@ -120,25 +120,26 @@ mod tests {
 
     #[test]
     fn a_question_in_words() {
-        insta::assert_snapshot!(format!("{}\n\n{}", SYSTEM, question(&asked())));
+        insta::assert_snapshot!(format!("{}\n\n{}", SYSTEM, question(&query())));
     }
 
     #[test]
-    fn an_answer_stands_on_the_record_or_is_none() {
-        let asked = asked();
+    fn answer_without_a_source_is_none() {
+        let query = query();
         let model = ModelRef {
             provider: "test".to_owned(),
             name: String::new(),
             version: String::new(),
             prompt: String::new(),
         };
-        let read = |text: &str| reply(text, &asked, TokenUsage::default(), model.clone());
-        let said = read(r#"{"citations": [1, 9, 1, 0, -3], "known": true, "answer": "At 09:58."}"#);
-        let said = said.unwrap();
-        assert_eq!(said.answer.as_deref(), Some("At 09:58."));
-        assert_eq!(said.cited, [0]);
-        let said = read(r#"{"citations": [1], "known": false, "answer": "no idea"}"#).unwrap();
-        assert_eq!((said.answer, said.cited), (None, vec![]));
+        let read = |text: &str| reply(text, &query, TokenUsage::default(), model.clone());
+        let parsed =
+            read(r#"{"citations": [1, 9, 1, 0, -3], "known": true, "answer": "At 09:58."}"#);
+        let parsed = parsed.unwrap();
+        assert_eq!(parsed.answer.as_deref(), Some("At 09:58."));
+        assert_eq!(parsed.cited, [0]);
+        let parsed = read(r#"{"citations": [1], "known": false, "answer": "no idea"}"#).unwrap();
+        assert_eq!((parsed.answer, parsed.cited), (None, vec![]));
         for useless in [
             "",
             "[]",

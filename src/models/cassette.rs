@@ -1,8 +1,8 @@
-//! Answers on tape: recorded from a model, played back without it, so that
-//! prompts and logic are compared without a key.
+//! Recorded model responses, replayed without the model, so that prompts and
+//! logic are compared without a key.
 //!
-//! A cassette is a file of JSON lines, one an answer: which agent, when in the
-//! stream, the SHA-256 of what it was asked, and what came back.
+//! A cassette is a file of JSON lines, one per response: agent, time in the
+//! stream, SHA-256 of the request, and the response.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -24,8 +24,8 @@ use crate::model::{
     Prepared, Question, Reply,
 };
 
-/// Largest distance of a recorded answer from the moment asked for, in
-/// milliseconds, if the same question was not asked.
+/// Largest distance of a recorded response from the time of the request, in
+/// milliseconds, where the same request was not recorded.
 const NEAR: i64 = 5000;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,24 +40,24 @@ pub enum CassetteError {
     },
 }
 
-/// Recorded answer.
+/// Recorded response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordedAnswer {
     agent: String,
     pts_ms: i64,
-    /// SHA-256 of the question and the picture, in hex.
+    /// SHA-256 of the request and its picture, in hex.
     asked: String,
     model: ModelRef,
     prompt_tokens: u64,
     output_tokens: u64,
     observations: Vec<Observation>,
-    /// Why there was no answer; then there are no observations.
+    /// Reason of a failed request, which has no observations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failure: Option<String>,
 }
 
-/// Writes down what a model answers.
+/// Recorder of a model's responses.
 #[derive(Debug)]
 pub struct Recording {
     inner: Arc<dyn Model>,
@@ -69,7 +69,7 @@ pub struct Recording {
 pub struct RecordingFile(Mutex<File>);
 
 impl RecordingFile {
-    /// An empty one: what was there is gone.
+    /// Creates the file, or truncates it.
     pub fn create(file: &Path) -> Result<Self, CassetteError> {
         let opened = OpenOptions::new()
             .write(true)
@@ -110,7 +110,7 @@ impl Model for Recording {
     }
 
     fn prepare(&self, question: Question) -> Prepared {
-        // What was asked is on the tape, whether the model is sent it or not.
+        // The request is recorded, whether it is sent to the model or not.
         self.inner.prepare(question).prompted()
     }
 
@@ -164,8 +164,8 @@ fn track(
     track
 }
 
-/// Key of a question: SHA-256 of everything the model is sent, in hex. Fails
-/// when there is no picture to look at.
+/// Key of a question: SHA-256 of everything sent to the model, in hex. Fails
+/// without a picture.
 fn sum_of(asked: &Prepared) -> Result<String, Failure> {
     let request = asked.request()?;
     let mut sum = Sha256::new();
@@ -179,10 +179,10 @@ fn sum_of(asked: &Prepared) -> Result<String, Failure> {
     Ok(hex::encode(sum.finalize()))
 }
 
-/// A model that answers from a cassette.
+/// Model that replays a cassette.
 #[derive(Debug)]
 pub struct Cassette {
-    /// By agent, in the order of recording.
+    /// Responses by agent, in the order of recording.
     tracks: HashMap<String, Vec<RecordedAnswer>>,
     model: ModelRef,
 }
@@ -221,7 +221,7 @@ impl Cassette {
         })
     }
 
-    /// The answer to the very question, or the nearest in time.
+    /// Response to the same request, or the nearest in time.
     fn reply(&self, prepared: &Prepared) -> Result<Reply, Failure> {
         let Question::Observe(question) = prepared.question() else {
             return Err(prepared.question().unsupported());
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_is_played_to_who_asks_the_same_or_nearly() {
+    async fn cassette_replays_the_same_or_nearest_request() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tape.jsonl");
         let tape = Arc::new(RecordingFile::create(&file).unwrap());
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_cassette_names_its_line() {
+    fn broken_cassette_names_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tape.jsonl");
         std::fs::write(&file, "\n{\"agent\": 7}\n").unwrap();

@@ -1,4 +1,4 @@
-//! HTTP client for the providers: a request, a bounded response.
+//! HTTP client of the providers, with bounded responses.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use watchtower_domain::finding::printable;
 
 use crate::model::{Failure, Meter};
 
-/// No answer of ours is near this; whoever sends more gets no reader.
+/// Maximum size of a response in bytes, far above any real one.
 const MAX_BODY: usize = 1 << 20;
-/// No advice to wait is believed beyond this.
+/// Cap of a server's `Retry-After`.
 pub(super) const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why there is no client.
+/// Error of a client that can't be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelHttpError {
     #[error("the key contains invalid characters")]
@@ -27,11 +27,12 @@ pub enum ModelHttpError {
     Tls(String),
 }
 
-/// The connection to one model's server.
+/// HTTP client of one model's server.
 #[derive(Debug)]
 pub(super) struct ModelHttpClient {
     client: Client,
-    /// The header's name, and its value marked sensitive: it prints as such.
+    /// Name of the header and its value, which is marked sensitive and so never
+    /// printed.
     key: Option<(HeaderName, HeaderValue)>,
     timeout: Duration,
 }
@@ -44,7 +45,7 @@ pub(super) struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// Duration the server asks to wait, bounded.
+    /// Wait requested by the server, bounded.
     pub(super) fn advice(&self, now: Timestamp) -> Option<Duration> {
         let advice = retry_after::parse(self.retry_after.as_deref()?, now)?;
         Some(advice.min(LONGEST_ADVICE))
@@ -52,8 +53,7 @@ impl HttpResponse {
 }
 
 impl ModelHttpClient {
-    /// `loopback`: the server is on this machine, and no proxy may stand in
-    /// between.
+    /// `loopback`: the server is on this machine, so that proxies are bypassed.
     pub(super) fn new(
         key: Option<(HeaderName, &str)>,
         loopback: bool,
@@ -75,7 +75,7 @@ impl ModelHttpClient {
         })
     }
 
-    /// Posts a body; a request that did not get through is not charged for.
+    /// Posts a body; a request that failed to reach the server is not charged.
     pub(super) async fn post(
         &self,
         url: &Url,
@@ -109,20 +109,24 @@ impl ModelHttpClient {
             if error.is_connect() {
                 meter.free();
             }
-            self.trouble(url, &error)
+            self.connection_failure(url, &error)
         })?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| Some(value.to_str().ok()?.to_owned()));
         let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(|e| self.trouble(url, &e))? {
+        while let Some(piece) = response
+            .chunk()
+            .await
+            .map_err(|e| self.connection_failure(url, &e))?
+        {
             if body.len() + piece.len() > MAX_BODY {
                 if status == 200 {
                     return Err(Failure::no_answer(format!(
                         "the response is larger than {MAX_BODY} bytes"
                     )));
                 }
-                // The status says enough.
+                // The status suffices.
                 break;
             }
             body.extend_from_slice(&piece);
@@ -134,7 +138,7 @@ impl ModelHttpClient {
         })
     }
 
-    fn trouble(&self, url: &Url, error: &reqwest::Error) -> Failure {
+    fn connection_failure(&self, url: &Url, error: &reqwest::Error) -> Failure {
         let host = url.host_str().unwrap_or_default();
         let reason = if error.is_connect() {
             format!("failed to connect to {host}: {}", reason(error))
@@ -148,7 +152,7 @@ impl ModelHttpClient {
     }
 }
 
-/// Cause of an error, without the address (the error's own text).
+/// Cause of an error, without the URL (which the error's own text repeats).
 fn reason(error: &reqwest::Error) -> String {
     innermost_cause(error).map_or_else(
         || "unknown cause".to_owned(),

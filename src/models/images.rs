@@ -1,4 +1,4 @@
-//! The picture as it is sent.
+//! Pictures of a request, as sent.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,24 +9,24 @@ use watchtower_screen::redact::{RedactedFrame, RedactedJpeg};
 
 use crate::model::{Failure, Fatal};
 
-/// A JPEG of this many bytes makes a request of just under 4 MB, the largest
-/// that has never been refused.
+/// Maximum size of a JPEG in bytes: it makes a request of just under 4 MB, the
+/// largest that was never rejected.
 const MAX_JPEG: usize = 2_950_000;
 
-/// A smaller part shows nothing, enlarged or not.
+/// Minimum side of a part in pixels: a smaller one shows nothing, enlarged or
+/// not.
 const SMALLEST: u32 = 16;
 
-/// Pictures of a request, encoded as it carries them; empty for a question
-/// without a picture.
+/// Encoded pictures of a request; empty for a question without a picture.
 #[derive(Default)]
 pub(super) struct ImageSet {
     pub whole: Option<WholeImage>,
-    /// Parts of it, enlarged.
+    /// Enlarged parts of it.
     pub closeups: Vec<Closeup>,
 }
 
 pub(super) struct WholeImage {
-    /// Frame the still belongs to: the original, or a smaller version of it.
+    /// Frame of the still: the original, or a smaller version of it.
     pub frame: RedactedFrame,
     pub base64: String,
     sent: SentPicture,
@@ -40,9 +40,9 @@ pub(super) struct Closeup {
 }
 
 impl ImageSet {
-    /// At native resolution if it fits, else halved until it does; parts of it
-    /// enlarged as far as they fit too. Costs CPU: call it off the async
-    /// workers.
+    /// Encodes a frame at native resolution if it fits, else halved until it
+    /// does; with enlarged parts as far as they fit too. CPU-bound: call it off
+    /// the async workers.
     pub(super) fn take(frame: RedactedFrame, regions: &[Rect]) -> Result<Self, EncodeError> {
         let whole = WholeImage::of(frame)?;
         let mut closeups = Vec::new();
@@ -73,7 +73,7 @@ impl ImageSet {
         })
     }
 
-    /// At half the size, and half of that until it fits; without parts.
+    /// Encodes it at half the size, halved again until it fits; without parts.
     pub(super) fn smaller(&self) -> Result<Self, EncodeError> {
         let whole = self.whole.as_ref();
         let whole = whole.map(|whole| WholeImage::of(whole.frame.halved()));
@@ -83,7 +83,7 @@ impl ImageSet {
         })
     }
 
-    /// It was taken neither as it is nor smaller.
+    /// Failure of a picture that was rejected in full size and smaller.
     pub(super) fn too_big(&self) -> Failure {
         let reason = match self.whole {
             Some(_) => "request rejected (413): too big, at half the size too",
@@ -92,7 +92,7 @@ impl ImageSet {
         Failure::fatal(Fatal::Request, reason)
     }
 
-    /// Pictures kept of it: the whole, then the parts.
+    /// Pictures for the transcript: the whole, then the parts.
     pub(super) fn sent(&self) -> Vec<SentPicture> {
         let whole = self.whole.iter().map(|whole| &whole.sent);
         let parts = self.closeups.iter().map(|closeup| &closeup.sent);
@@ -134,7 +134,7 @@ impl From<EncodeError> for Failure {
     }
 }
 
-/// Runs what costs CPU off the async workers.
+/// Runs CPU-bound work off the async workers.
 pub(super) async fn blocking<T, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, Failure>
@@ -173,7 +173,7 @@ mod tests {
     use watchtower_screen::picture::Picture;
     use watchtower_screen::redact::Redact;
 
-    /// As many bytes as the picture has samples.
+    /// Encoder whose result has as many bytes as the picture has samples.
     fn frame(width: u32, height: u32) -> RedactedFrame {
         let plane = |w: u32, h: u32| vec![0; (w * h) as usize];
         let picture = Picture {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_goes_out_as_it_is() {
+    fn fitting_picture_is_sent_unchanged() {
         let whole = frame(1920, 1080);
         let images = ImageSet::take(whole.clone(), &[]).unwrap();
         let sent = images.whole.as_ref().unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_big_shrinks_until_it_fits_and_keeps_its_name() {
+    fn large_picture_is_halved_until_it_fits() {
         let images = ImageSet::take(frame(8000, 4000), &[]).unwrap();
         let images = images.whole.unwrap();
         assert_eq!((images.frame.picture.width, images.frame.seq), (2000, 7));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_enlarged_as_far_as_they_fit() {
+    fn parts_are_enlarged_within_the_limit() {
         let part = |width| Rect {
             x: 100,
             y: 100,

@@ -1,4 +1,4 @@
-//! Models: one module per provider behind [`crate::model::Model`].
+//! Clients of models: one module per provider behind [`crate::model::Model`].
 
 pub mod model;
 pub mod settings;

@@ -1,5 +1,5 @@
-//! Interface to a model: a question of one of three kinds, its reply, and why
-//! there is none.
+//! Interface to a model: a question of one of three kinds, its reply or
+//! failure.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,13 +18,13 @@ use watchtower_domain::transcript::{Cost, RawExchange};
 use watchtower_screen::picture::Rect;
 use watchtower_screen::redact::RedactedFrame;
 
-/// Persona of an analyst: the part of its configuration that a model sees.
+/// Persona of an analyst: the part of its configuration that is in the prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Persona {
     pub name: String,
     pub personality: String,
     pub focus: String,
-    /// Concrete things to look for.
+    /// Indicators to look for.
     pub indicators: Vec<String>,
 }
 
@@ -35,12 +35,12 @@ pub enum Question {
     Observe(ObserveQuestion),
     /// Opinion of, or verdict on, the report of another analyst.
     Review(ReviewQuestion),
-    /// Person's question about what was on the screens.
+    /// User's question about past screens.
     Ask(AskQuestion),
 }
 
 impl Question {
-    /// Failure of a model that answers no questions of this kind.
+    /// Failure of a model that does not support questions of this kind.
     pub fn unsupported(&self) -> Failure {
         Failure::no_answer(match self {
             Self::Observe(_) => "model does not support frames",
@@ -79,36 +79,36 @@ pub struct ObserveQuestion {
     pub memory: Memory,
 }
 
-/// Findings remembered at most of one stream by one analyst.
+/// Maximum findings in the memory of one analyst for one stream.
 pub const MOST_REMEMBERED: usize = 8;
 
-/// Context an analyst keeps of a stream: reports not known to have ended, and
-/// open doubts.
+/// Memory of an analyst for a stream: reports not known to have ended, and open
+/// doubts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Memory {
     /// Oldest first.
     pub reported: Vec<Remembered>,
-    /// In its own words.
+    /// Open doubts, in the model's words.
     pub not_sure: Vec<String>,
 }
 
-/// Something it reported and that is not known to have ended.
+/// Earlier report that is not known to have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     pub incident: Uuid,
     pub severity: Severity,
     pub title: String,
-    /// Evidence quoted for it, as it may leave.
+    /// Quoted evidence, redacted.
     pub quote: String,
     pub since: Timestamp,
 }
 
-/// Update to what an analyst remembered.
+/// Update of an analyst's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FollowUp {
-    /// Places in [`Memory::reported`] of what has ended.
+    /// Indices in [`Memory::reported`] of reports that have ended.
     pub ended: Vec<usize>,
-    /// Doubts it can't settle yet, to be asked again with the next picture.
+    /// Open doubts, to be repeated with the next picture.
     pub not_sure: Vec<String>,
 }
 
@@ -117,24 +117,24 @@ pub struct FollowUp {
 pub struct ScreenChanges {
     /// Flag: not analysed before, or last at another picture size.
     pub first: bool,
-    /// Parts of the newest frame worth a closer look, the largest first.
+    /// Changed parts of the newest frame, to be enlarged, the largest first.
     pub regions: Vec<Rect>,
-    /// Lines of text, as they may leave.
+    /// Lines of text, redacted.
     pub appeared: Vec<String>,
     pub vanished: Vec<String>,
 }
 
-/// Choice of the frames a model is shown.
+/// Choice of the frames sent to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramePolicy {
-    /// The newest picture; what came in between is skipped.
+    /// The newest picture; earlier ones are skipped.
     Newest,
-    /// Every frame whose text was read since the last look.
+    /// Every frame with OCR since the last analysis.
     EveryRead,
 }
 
-/// Worst cost of one request of a question, in tokens; nothing for a model that
-/// charges nothing.
+/// Worst-case cost of one request of a question, in tokens; zero for a model
+/// without charges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CostBound {
     pub prompt_tokens: u64,
@@ -142,8 +142,8 @@ pub struct CostBound {
 }
 
 impl CostBound {
-    /// Bound for so many requests, in tokens: prompt and output. Any but the
-    /// first may be allowed twice the output.
+    /// Bound for `requests` requests, in tokens: prompt and output. Any but the
+    /// first may use twice the output.
     pub fn of(self, requests: u32) -> (u64, u64) {
         let requests = u64::from(requests);
         let outputs = (2 * requests).saturating_sub(1);
@@ -154,8 +154,8 @@ impl CostBound {
     }
 }
 
-/// Counts what a question takes, and bounds how many requests that may be.
-/// Clones count together.
+/// Meter of a question: counts its requests and tokens, and limits the
+/// requests. Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Meter {
     granted: u32,
@@ -166,11 +166,11 @@ pub struct Meter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MeterReading {
     pub requests: u32,
-    /// Token usage the server reported.
+    /// Token usage reported by the server.
     pub usage: TokenUsage,
-    /// Requests whose usage the server reported.
+    /// Requests with reported usage.
     pub charged: u32,
-    /// Requests whose usage was not reported, and that may have been charged.
+    /// Requests without reported usage, which may have been charged.
     pub untold: u32,
 }
 
@@ -190,7 +190,8 @@ impl Meter {
         *self.lock()
     }
 
-    /// To be asked before each request; one that is refused is not to be sent.
+    /// Grants a request; call it before each one. A refused request must not be
+    /// sent.
     pub fn begin(&self) -> bool {
         let mut read = self.lock();
         if read.requests >= self.granted {
@@ -211,7 +212,7 @@ impl Meter {
         read.usage.output_tokens += usage.output_tokens;
     }
 
-    /// The request sent last is not charged for.
+    /// Counts the request sent last as not charged.
     pub fn free(&self) {
         self.told(TokenUsage::default());
     }
@@ -221,7 +222,7 @@ impl Meter {
     }
 }
 
-/// Without a bound.
+/// Meter without a limit.
 impl Default for Meter {
     fn default() -> Self {
         Self::of(u32::MAX)
@@ -244,8 +245,8 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// Reply to [`Question::Observe`]; one to another kind of question is no
-    /// answer, and so below.
+    /// Reply to [`Question::Observe`]; fails for a reply of another kind, as do
+    /// those below.
     pub fn observed(self) -> Result<ObserveReply, Failure> {
         match self {
             Self::Observe(reply) => Ok(reply),
@@ -276,42 +277,43 @@ fn mismatch() -> Failure {
 #[derive(Debug, Clone)]
 pub struct ObserveReply {
     pub seen: Vec<FrameObservation>,
-    /// Findings thrown away because they did not make sense.
+    /// Invalid findings, dropped.
     pub dropped: u32,
     pub follow_up: FollowUp,
     pub usage: TokenUsage,
     pub model: ModelRef,
-    /// Exchange that went over the wire; `None` where nothing does.
+    /// Request and response as sent; `None` for a local model.
     pub exchange: Option<Box<RawExchange>>,
 }
 
-/// Report of one analyst, put before another one or the evidence reviewer.
+/// Report of one analyst, for the opinion of another one or the reviewer's
+/// verdict.
 #[derive(Debug, Clone)]
 pub struct ReviewQuestion {
-    /// Persona that is asked.
+    /// Persona that answers.
     pub persona: Arc<Persona>,
     pub kind: ReviewKind,
-    /// The picture it was reported from, as it may leave.
+    /// Picture it was reported from, redacted.
     pub frame: RedactedFrame,
     /// Name of the analyst that reported it.
     pub first: String,
     pub report: Observation,
-    /// Opinions of the others; for the verdict.
+    /// Opinions of the other analysts, for the verdict.
     pub opinions: Vec<Opinion>,
 }
 
-/// Kind of review wanted.
+/// Kind of review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReviewKind {
-    /// Its own point of view.
+    /// Opinion of one analyst.
     Opinion,
-    /// Severity and confidence that the evidence bears out.
+    /// Verdict: severity and confidence supported by the evidence.
     Verdict,
 }
 
-/// Point of view on a report: the stance, and severity, confidence, words
-/// (`detail`) and proof as in a finding. A verdict confirms when the report
-/// stands.
+/// Opinion or verdict on a report: the stance, and severity, confidence,
+/// `detail` and evidence as in a finding. A verdict confirms a report that
+/// holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Review {
     pub stance: Stance,
@@ -328,11 +330,11 @@ pub struct ReviewReply {
     pub exchange: Option<Box<RawExchange>>,
 }
 
-/// A person's question about what was on the screens.
+/// User's question about past screens.
 #[derive(Debug, Clone)]
 pub struct AskQuestion {
     pub question: String,
-    /// Entries that may relate to it, one a line: untrusted, secrets masked.
+    /// Search results for it, one a line: untrusted, secrets masked.
     pub record: Vec<String>,
     pub now: Timestamp,
 }
@@ -340,25 +342,25 @@ pub struct AskQuestion {
 /// Answer to an [`AskQuestion`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskReply {
-    /// `None`: the record does not say.
+    /// Text of the answer; `None` without an answer in the record.
     pub answer: Option<String>,
-    /// Places in [`AskQuestion::record`] that it stands on, in order.
+    /// Indices of its sources in [`AskQuestion::record`], in order.
     pub cited: Vec<usize>,
     pub usage: TokenUsage,
     pub model: ModelRef,
 }
 
-/// Answer to a person's question, and its cost.
+/// Answer to a user's question, and its cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
     pub reply: AskReply,
     pub cost: Cost,
 }
 
-/// Service that has people's questions answered.
+/// Service that answers users' questions.
 pub trait QuestionAnswerer: fmt::Debug + Send + Sync {
-    /// `None` when nobody can be asked: the configured model only applies
-    /// rules.
+    /// Answers a question from the record; `None` where the configured model is
+    /// the offline rules, which answer no questions.
     fn put(
         &self,
         question: String,
@@ -366,30 +368,29 @@ pub trait QuestionAnswerer: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'_, Option<Result<Answered, Failure>>>;
 }
 
-/// Reason why there is no answer. Never to be read as "nothing to report".
+/// Reason of a missing reply, distinct from a reply without findings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The model was reached and said nothing usable: empty, cut off, not
-    /// JSON, of another shape. `dropped` counts findings that were there and
-    /// made no sense, when none did.
+    /// The model responded without a usable answer: empty, cut off, not JSON,
+    /// of another shape. `dropped` counts its findings when all were invalid.
     #[error("no answer: {reason}")]
     NoAnswer { reason: String, dropped: u32 },
-    /// The model declined this picture or prompt. Asking again unchanged is
-    /// no use.
+    /// The model declined this picture or prompt. Retrying it unchanged is
+    /// useless.
     #[error("refused: {reason}")]
     Refused { reason: String },
-    /// Over a quota. `retry_after` is what the server asked for; `exhausted`
-    /// when waiting minutes won't help (a quota per day, or none at all).
+    /// Quota exceeded. `retry_after` is the wait requested by the server;
+    /// `exhausted` when minutes won't help (a quota per day, or a limit of 0).
     #[error("rate limited: {reason}")]
     RateLimited {
         reason: String,
         retry_after: Option<Duration>,
         exhausted: bool,
     },
-    /// Server or connection trouble that may pass.
+    /// Transient error of server or connection.
     #[error("{reason}")]
     Transient { reason: String },
-    /// Will not work until somebody changes something.
+    /// Permanent error, until the configuration is changed.
     #[error("{reason}")]
     Fatal { kind: Fatal, reason: String },
 }
@@ -410,18 +411,18 @@ impl Failure {
     }
 }
 
-/// Cause of a failure that somebody has to fix.
+/// Cause of a permanent failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fatal {
-    /// The key is wrong, revoked, or not allowed to do this.
+    /// The key is wrong, revoked, or lacks the permission.
     Key,
-    /// The model name is unknown, or gone.
+    /// The model name is unknown, or retired.
     Model,
-    /// The request itself was not accepted.
+    /// The request was rejected.
     Request,
 }
 
-/// Outcome of a request, as it is counted.
+/// Outcome of a request, as a metric's label.
 pub fn outcome(result: &Result<ObserveReply, Failure>) -> AnswerOutcome {
     match result {
         Ok(answer) if answer.seen.is_empty() => AnswerOutcome::Nothing,
@@ -434,39 +435,39 @@ pub fn outcome(result: &Result<ObserveReply, Failure>) -> AnswerOutcome {
     }
 }
 
-/// Model that can be asked.
+/// Model that answers questions.
 ///
-/// A question is prepared once, which builds the prompt; what that may cost
-/// bounds what is reserved, and the same prompt is sent.
+/// A question is prepared once, which builds the prompt; its cost bound is
+/// reserved, and the same prompt is sent.
 pub trait Model: fmt::Debug + Send + Sync {
     /// Provider and name as configured, version as far as known.
     fn identity(&self) -> ModelRef;
 
     fn frame_policy(&self) -> FramePolicy;
 
-    /// Builds once all that the requests for a question have in common. Nothing
-    /// is built unless overridden, as for a model that is sent no prompt.
+    /// Builds the common content of all requests for a question. Builds nothing
+    /// unless overridden, as for a model without prompts.
     fn prepare(&self, question: Question) -> Prepared {
         Prepared::new(question)
     }
 
-    /// Bound on the cost of one request; nothing unless overridden.
+    /// Bound on the cost of one request; zero unless overridden.
     fn cost_bound(&self, _prepared: &Prepared) -> CostBound {
         CostBound::default()
     }
 
-    /// Makes one attempt at a question it prepared, with the few immediate
-    /// resends a provider's documents prescribe; waiting, retrying and breaking
-    /// the circuit are the caller's. Fails with [`Question::unsupported`] for a
-    /// kind of question it does not answer.
+    /// Makes one attempt at a prepared question, with the few immediate resends
+    /// that the provider's documents prescribe; waiting, retrying and the
+    /// circuit breaker are the caller's. Fails with [`Question::unsupported`]
+    /// for a kind of question it does not support.
     fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>>;
 
-    /// Abilities it lacks that others have, in words; logged at the start.
+    /// Missing abilities, as text; logged at the start.
     fn lacks(&self) -> &'static str {
         ""
     }
 
-    /// Finds out whether it would answer (key, name, reachability) at the
-    /// least cost, and says so in a few words.
+    /// Checks key, name and reachability at the least cost; returns a short
+    /// summary.
     fn probe(&self) -> BoxFuture<'_, Result<String, Failure>>;
 }

@@ -1,4 +1,4 @@
-//! A question to the panel put into words, the same for every hosted model.
+//! Prompts of the panel, the same for every hosted model.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use watchtower_screen::picture::Rect;
 use super::prompt;
 use crate::model::{ReviewKind, ReviewQuestion};
 
-/// System prompt of the critic, which settles a report.
+/// System prompt of the reviewer, which gives the verdict on a report.
 pub(super) const CRITIC: &str = "\
 You are the evidence critic of a panel of analysts that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
@@ -28,28 +28,28 @@ analysts, who may have been taken in by it.
 - Severity: critical = active compromise or outage, act now; high = act today; \
 medium = plan a fix; low = hygiene; info = worth knowing.";
 
-/// System prompt of the one asked: the critic or an analyst's persona.
-pub fn system(asked: &ReviewQuestion) -> String {
-    match asked.kind {
+/// System prompt of the reviewer or of an analyst's persona.
+pub fn system(question: &ReviewQuestion) -> String {
+    match question.kind {
         ReviewKind::Verdict => CRITIC.to_owned(),
-        ReviewKind::Opinion => prompt::system(&asked.persona),
+        ReviewKind::Opinion => prompt::system(&question.persona),
     }
 }
 
-/// The report, what others said to it, and what is wanted now.
-pub fn question(asked: &ReviewQuestion) -> String {
-    let frame = &asked.frame;
+/// User prompt: the report, the opinions on it, and the task.
+pub fn question(question: &ReviewQuestion) -> String {
+    let frame = &question.frame;
     let mut text = format!(
         "The picture is the screen of stream \"{}\" at {:.0}. Black bars hide secrets. \
          The analyst {} reported something from it.",
-        frame.stream, frame.captured_at, asked.first
+        frame.stream, frame.captured_at, question.first
     );
-    let report = report(asked);
-    let said: Vec<String> = asked.opinions.iter().map(said).collect();
-    let mark = prompt::mark(frame, report.iter().chain(&said));
+    let report = report(question);
+    let opinions: Vec<String> = question.opinions.iter().map(opinion_line).collect();
+    let mark = prompt::mark(frame, report.iter().chain(&opinions));
     prompt::block(&mut text, &mark, "the report", &report);
-    prompt::block(&mut text, &mark, "what the others said to it", &said);
-    text.push_str(match asked.kind {
+    prompt::block(&mut text, &mark, "what the others said to it", &opinions);
+    text.push_str(match question.kind {
         ReviewKind::Opinion => {
             "\n\nWhat do you make of it, from your own focus? stance: confirm when the \
              picture bears it out, dispute when it does not or is harmless, add when you see \
@@ -65,8 +65,8 @@ pub fn question(asked: &ReviewQuestion) -> String {
     text
 }
 
-fn report(asked: &ReviewQuestion) -> Vec<String> {
-    let report = &asked.report;
+fn report(question: &ReviewQuestion) -> Vec<String> {
+    let report = &question.report;
     let mut lines = vec![
         format!("severity: {}", report.severity),
         format!("confidence: {:.2}", report.confidence),
@@ -85,7 +85,7 @@ fn report(asked: &ReviewQuestion) -> Vec<String> {
     lines
 }
 
-fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
+fn opinion_line(opinion: &watchtower_domain::incident::Opinion) -> String {
     let mut line = format!("{} {}", opinion.agent, opinion.stance);
     // Writing to a String does not fail.
     if let Some(severity) = opinion.severity {
@@ -103,12 +103,12 @@ fn said(opinion: &watchtower_domain::incident::Opinion) -> String {
     line
 }
 
-/// Where the evidence stands: worth a closer look.
-pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
+/// Regions of the evidence, to be enlarged.
+pub fn regions(question: &ReviewQuestion) -> Vec<Rect> {
     const AROUND: u32 = 48;
     const MOST: usize = 2;
-    let (width, height) = (asked.frame.picture.width, asked.frame.picture.height);
-    let bounds = asked
+    let (width, height) = (question.frame.picture.width, question.frame.picture.height);
+    let bounds = question
         .report
         .evidence
         .iter()
@@ -120,7 +120,7 @@ pub fn regions(asked: &ReviewQuestion) -> Vec<Rect> {
         .collect()
 }
 
-/// The answer's schema, in the words of OpenAPI 3.0 that Gemini takes.
+/// Schema of the answer, in the OpenAPI 3.0 subset that Gemini accepts.
 pub fn schema() -> &'static Value {
     static SCHEMA: OnceLock<Value> = OnceLock::new();
     SCHEMA.get_or_init(|| {

@@ -1,5 +1,4 @@
-//! Request to a hosted model before it has a wire format, and the response to
-//! it: the same for all of them.
+//! Request to a hosted model, independent of its wire format, and the response.
 
 use std::sync::Arc;
 
@@ -15,18 +14,19 @@ use crate::images::{ImageSet, blocking};
 use crate::model::{CostBound, Failure, Fatal, Meter, ObserveReply, Question, Reply, ReviewReply};
 use crate::{answer, ask_prompt, panel_prompt, prompt};
 
-/// Question with the content of its requests, which is built once, and the
-/// meter that counts them.
+/// Prepared question: the content of its requests, built once, and the meter
+/// that counts them.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     question: Question,
-    /// None for a model that is sent none.
+    /// Content; `None` for a model without prompts.
     request: Option<Arc<ModelRequest>>,
     meter: Meter,
 }
 
 impl Prepared {
-    /// Without a prompt, and with no bound on its requests.
+    /// Prepares a question without a prompt, and without a limit on its
+    /// requests.
     pub fn new(question: Question) -> Self {
         Self {
             question,
@@ -35,16 +35,16 @@ impl Prepared {
         }
     }
 
-    /// With the prompt, unless it was built before.
+    /// Adds the prompt, unless it was built before.
     pub(super) fn prompted(mut self) -> Self {
         if self.request.is_none() {
-            // What can't be put into words fails when it is asked.
+            // A prompt that can't be built fails when it is requested.
             self.request = ModelRequest::of(&self.question).ok().map(Arc::new);
         }
         self
     }
 
-    /// Counted by this meter, which bounds how many requests it may take.
+    /// Sets the meter that counts and limits its requests.
     pub fn metered(self, meter: Meter) -> Self {
         Self { meter, ..self }
     }
@@ -57,14 +57,13 @@ impl Prepared {
         &self.meter
     }
 
-    /// Worst cost of one request, of which `bound` knows; zero where none can
-    /// be sent.
+    /// Worst-case cost of one request by `bound`; zero where none can be sent.
     pub(super) fn cost_bound(&self, bound: impl FnOnce(&ModelRequest) -> CostBound) -> CostBound {
         let request = self.request();
         request.map_or_else(|_| CostBound::default(), |request| bound(&request))
     }
 
-    /// Content of its requests; fails when there is no picture to look at.
+    /// Content of its requests; fails without a picture.
     pub(super) fn request(&self) -> Result<Arc<ModelRequest>, Failure> {
         match &self.request {
             Some(request) => Ok(Arc::clone(request)),
@@ -78,8 +77,8 @@ impl Prepared {
 pub(super) struct ModelRequest {
     pub system: String,
     pub text: String,
-    /// With the parts of it to be enlarged; none for a question about the
-    /// record.
+    /// Picture, with the parts of it to be enlarged; `None` for a question
+    /// about the record.
     pub picture: Option<(RedactedFrame, Vec<Rect>)>,
     /// JSON schema of the answer.
     pub schema: &'static Value,
@@ -126,8 +125,8 @@ impl ModelRequest {
         ))
     }
 
-    /// Worst cost of one request for it, with what its pictures (whole, and so
-    /// many parts) may cost, in tokens.
+    /// Worst-case cost of one request in tokens, with the cost of its pictures
+    /// (the whole, and so many parts).
     pub(super) fn cost_bound(
         &self,
         max_output_tokens: u32,
@@ -142,7 +141,7 @@ impl ModelRequest {
         }
     }
 
-    /// Cost of it on a current model, in tokens, about.
+    /// Estimated cost on a current model, in tokens.
     pub(super) fn estimated_tokens(&self) -> u64 {
         let shown = self.picture.as_ref();
         let pictures = shown.map_or(0, |(_, regions)| {
@@ -153,7 +152,7 @@ impl ModelRequest {
     }
 }
 
-/// Response with its request, and the version of the picture it is about.
+/// Response with its request, and the frame as sent.
 pub(super) struct ModelResponse {
     exchange: RawExchange,
     frame: Option<RedactedFrame>,
@@ -179,7 +178,7 @@ impl ModelResponse {
         }
     }
 
-    /// Reply of `model` that it holds to the question.
+    /// Parses the reply of `model` to the question.
     pub(super) fn reply(self, question: &Question, model: ModelRef) -> Result<Reply, Failure> {
         let answer = &self.exchange.answer;
         match question {
@@ -228,22 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_built_once_and_bounds_the_cost_of_what_is_sent() {
+    fn prompt_is_built_once_and_bounds_the_cost() {
         let prepared = Prepared::new(ask()).prompted();
         let request = prepared.request().unwrap();
         let again = prepared.clone().metered(Meter::of(1)).prompted();
         assert!(Arc::ptr_eq(&request, &again.request().unwrap()));
         let bound = request.cost_bound(100, |_, _| 7);
         let sent = request.system.len() + request.text.len() + request.schema.to_string().len();
-        let wanted = CostBound {
+        let expected = CostBound {
             prompt_tokens: prompt::most_tokens(sent),
             output_tokens: 100,
         };
-        assert_eq!(bound, wanted, "no picture is paid for where none is sent");
+        assert_eq!(bound, expected, "no picture is paid for where none is sent");
     }
 
     #[test]
-    fn nothing_to_look_at_fails_when_it_is_asked() {
+    fn request_without_a_picture_fails() {
         let persona = Persona {
             name: "SecOps".to_owned(),
             personality: String::new(),
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_to_another_kind_of_question_is_no_answer() {
+    fn reply_to_another_kind_of_question_fails() {
         let response = ModelResponse {
             exchange: RawExchange {
                 system: String::new(),

@@ -1,4 +1,4 @@
-//! `[model]` of `agents.toml`, and how models are named there.
+//! `[model]` of `agents.toml`, and the syntax of model names.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,12 +8,12 @@ use watchtower_base::config::section::{HOUR, SECOND, Section};
 use watchtower_domain::finding::{SEVERITIES, Severity};
 use watchtower_screen::redact::{OwnPatterns, Redact};
 
-/// Whoever answers.
+/// Provider of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
     Gemini,
-    /// Any server that speaks the chat completions of OpenAI's API: Ollama,
-    /// llama.cpp, vLLM, LM Studio.
+    /// Any server with OpenAI's chat completions API: Ollama, llama.cpp, vLLM,
+    /// LM Studio.
     OpenAi,
     Offline,
 }
@@ -66,8 +66,8 @@ pub fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
     s.choice("thinking", &LEVELS)
 }
 
-/// A model as somebody names it: `gemini:NAME`, `openai:NAME`, `offline`, or
-/// the NAME alone, which is one of the provider that answers by default.
+/// Model name: `gemini:NAME`, `openai:NAME`, `offline`, or NAME alone, of the
+/// default provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelName {
     provider: Option<Provider>,
@@ -75,7 +75,7 @@ pub struct ModelName {
 }
 
 impl ModelName {
-    /// Why a text names no model.
+    /// Error of an invalid model name.
     fn parse(text: &str) -> Result<Self, String> {
         let expected = "must be \"offline\", \"gemini:NAME\", \"openai:NAME\" or a NAME";
         let wrong = || format!("{expected}, got {text:?}");
@@ -85,7 +85,7 @@ impl ModelName {
                 name: String::new(),
             });
         }
-        // Names of local models have colons of their own.
+        // Names of local models may contain colons.
         let hosted = [Provider::Gemini, Provider::OpenAi].into_iter();
         let mut named = hosted.filter_map(|provider| {
             let name = text.strip_prefix(provider.as_str())?.strip_prefix(':')?;
@@ -107,7 +107,7 @@ impl ModelName {
 
     pub fn of(provider: Provider, name: &str) -> (Provider, String) {
         match provider {
-            // There is but one.
+            // There is only one.
             Provider::Offline => (provider, String::new()),
             _ => (provider, name.to_owned()),
         }
@@ -115,7 +115,7 @@ impl ModelName {
 
     pub fn resolve(&self, default: Provider) -> (Provider, String) {
         let provider = self.provider.unwrap_or(match default {
-            // A name is not one of rules.
+            // The offline rules have no model names.
             Provider::Offline => Provider::Gemini,
             default => default,
         });
@@ -136,31 +136,31 @@ impl fmt::Display for ModelName {
 /// `[model]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// `None`: gemini when there is a key, else offline.
+    /// Provider; `None`: gemini when there is a key, else offline.
     pub provider: Option<Provider>,
     pub name: String,
-    /// Models asked, in this order, when that one can't answer.
+    /// Fallback models, in order of use.
     pub fallback: Vec<ModelName>,
     /// Overrides Gemini's own address.
     pub base_url: Option<String>,
-    /// Where an OpenAI-style server is, with its version: `.../v1`.
+    /// Base URL of an OpenAI-style server, with its version: `.../v1`.
     pub openai_base_url: Option<String>,
     pub api_version: String,
-    /// Plain `http://` to other hosts than this one.
+    /// Flag: allow plain `http://` to other hosts.
     pub allow_http: bool,
     pub timeout: Duration,
     pub max_output_tokens: u32,
-    /// `None`: as the provider's client sees fit.
+    /// Thinking effort; `None`: the provider's default.
     pub thinking: Option<Thinking>,
-    /// Requests in flight over all agents.
+    /// Maximum requests in flight over all agents.
     pub concurrency: usize,
-    /// Rule files of the user's own, relative to the working directory.
+    /// Custom rule files, relative to the working directory.
     pub rules: Vec<PathBuf>,
-    /// Redaction applied before a picture leaves for the model.
+    /// Redaction applied before a picture is sent to the model.
     pub redact: Redact,
     /// Regular expressions of values to redact as well.
     pub redact_patterns: OwnPatterns,
-    /// The worst a finding may be whose quotes are not on the screen.
+    /// Highest severity of a finding whose quotes are not on the screen.
     pub ungrounded_severity: Severity,
 }
 
@@ -218,7 +218,7 @@ pub fn model(mut s: Section<'_>) -> ModelConfig {
     model
 }
 
-/// An agent's own `model`.
+/// `model` of an agent.
 pub fn own(s: &mut Section<'_>) -> Option<ModelName> {
     let text = s.text("model")?;
     let name = ModelName::parse(&text);
@@ -244,7 +244,7 @@ const REDACTIONS: [(&str, Redact); 3] = [
 fn own_patterns(s: &mut Section<'_>) -> OwnPatterns {
     let patterns = s.texts("redact_patterns").unwrap_or_default();
     OwnPatterns::new(&patterns).unwrap_or_else(|(index, error)| {
-        // The last line says what is wrong, those before show where.
+        // The last line is the message, those before show the place.
         let reason = error.to_string();
         let reason = reason.lines().last().unwrap_or_default();
         let pattern = &patterns[index];
@@ -263,7 +263,8 @@ fn is_path_segment(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// As local servers name their models: `qwen2.5vl:7b`, `org/model@q4`.
+/// True for a valid model name, as of local servers: `qwen2.5vl:7b`,
+/// `org/model@q4`.
 fn is_name(text: &str) -> bool {
     const LONGEST: usize = 200;
     (1..=LONGEST).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"')

@@ -1,4 +1,4 @@
-//! A model that says nothing and counts what it would have cost to ask one.
+//! Model without findings that counts the tokens a hosted model would use.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use crate::model::{
     Failure, FollowUp, FramePolicy, Model, ObserveReply, Prepared, Question, Reply,
 };
 
-/// Asked as a hosted model would be.
+/// Counter that prepares requests like a hosted model.
 #[derive(Debug, Default)]
 pub struct TokenCounter {
     looks: AtomicU64,
@@ -19,7 +19,7 @@ pub struct TokenCounter {
 }
 
 impl TokenCounter {
-    /// Number of requests, and the tokens they come to, about.
+    /// Number of requests, and their estimated tokens.
     pub fn read(&self) -> (u64, u64) {
         (
             self.looks.load(Ordering::Relaxed),
@@ -28,7 +28,7 @@ impl TokenCounter {
     }
 
     fn counted(&self, prepared: &Prepared) -> ObserveReply {
-        // Without a picture there is no request, and it costs nothing.
+        // Without a picture there is no request, and no cost.
         let request = prepared.request();
         let tokens = request.map_or(0, |request| request.estimated_tokens());
         self.looks.fetch_add(1, Ordering::Relaxed);

@@ -1,10 +1,10 @@
-//! JSON as models write it: in fences, in prose, with half a character in it.
+//! Tolerant JSON parser for model output: in fences, in prose, with lone
+//! surrogates.
 
 use serde_json::Value;
 
-/// The JSON of an answer: all of it, or the one object in it whatever is said
-/// around that. Half a character is made a mark instead of taking the rest
-/// along.
+/// JSON of an answer: all of it, or the one object within other text. A lone
+/// surrogate becomes U+FFFD instead of an error.
 pub(super) fn json_of(text: &str) -> Option<Value> {
     let parse = |text: &str| {
         let parsed = serde_json::from_str(text).ok();
@@ -13,11 +13,12 @@ pub(super) fn json_of(text: &str) -> Option<Value> {
     parse(unfenced(text)).or_else(|| parse(object_in(text)?))
 }
 
-/// The only outermost object of a text that is JSON; none where two compete.
+/// Only outermost JSON object of a text; `None` where there are two.
 pub(super) fn object_in(text: &str) -> Option<&str> {
     let mut found = None;
     let mut from = 0;
-    // Most braces in prose begin no object; those that do are passed over whole.
+    // Most braces in prose begin no object; those that do are skipped as a
+    // whole.
     const MOST_TRIES: usize = 64;
     for _ in 0..MOST_TRIES {
         let Some(start) = text[from..].find('{').map(|at| from + at) else {
@@ -48,7 +49,7 @@ fn end_of_object(text: &str) -> Option<usize> {
                 depth -= 1;
                 if depth == 0 {
                     let whole = &text[..=at];
-                    // An object has names in quotes, or nothing.
+                    // An object begins with a quoted name, or is empty.
                     let inside = whole[1..].trim_start();
                     return inside.starts_with(['"', '}']).then_some(at + 1);
                 }
@@ -59,7 +60,7 @@ fn end_of_object(text: &str) -> Option<usize> {
     None
 }
 
-/// With U+FFFD for each escaped half of a character; `None` when there is none.
+/// Text with U+FFFD for each escaped lone surrogate; `None` when there is none.
 fn without_lone_surrogates(text: &str) -> Option<String> {
     let unit = |at: usize| -> Option<u32> {
         let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
@@ -87,7 +88,7 @@ fn without_lone_surrogates(text: &str) -> Option<String> {
     found.then_some(mended)
 }
 
-/// The inside of a Markdown fence, when the whole text is one fence.
+/// Content of a Markdown fence, when the whole text is one fence.
 fn unfenced(text: &str) -> &str {
     let text = text.trim();
     let inside = text

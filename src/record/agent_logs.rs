@@ -1,4 +1,4 @@
-//! `<agent>.log`: what one analyst saw, made for `tail -F`.
+//! `<agent>.log`: findings of one analyst, formatted for `tail -F`.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,8 +26,8 @@ pub(super) struct AgentLogs {
 }
 
 impl AgentLogs {
-    /// Creates the logs of these agents, so that they can be tailed before
-    /// anything is found; others follow when they first report.
+    /// Creates the logs of these agents, so that they can be tailed before the
+    /// first finding; others are created with their first report.
     pub(super) fn open(
         folder: &Path,
         agents: &[String],
@@ -44,7 +44,7 @@ impl AgentLogs {
         Ok(logs)
     }
 
-    /// Logs a change in full; of repeats only a count, at 2, 3, 5, 10, 20, 50,
+    /// Logs a change in full; repeats only as a count, at 2, 3, 5, 10, 20, 50,
     /// 100 and so on.
     pub(super) fn finding(&mut self, finding: &Finding, change: &Change, own_count: u64) {
         if change.loud {
@@ -55,8 +55,8 @@ impl AgentLogs {
         }
     }
 
-    /// Logs each opinion for both of its agents, and the verdict for all that
-    /// took part.
+    /// Logs each opinion for both of its agents, and the verdict for all agents
+    /// of the discussion.
     pub(super) fn exchange(&mut self, exchange: &Exchange, incident: &Incident) {
         for opinion in &exchange.opinions {
             let text = reply(opinion, incident);
@@ -70,16 +70,16 @@ impl AgentLogs {
         };
         let text = settled(verdict, incident);
         let spoke = incident.opinions.iter().map(|opinion| &opinion.agent);
-        let mut told: Vec<&String> = Vec::new();
+        let mut logged: Vec<&String> = Vec::new();
         for agent in incident.agents.iter().chain(spoke) {
-            if !told.contains(&agent) {
+            if !logged.contains(&agent) {
                 self.write(agent, &text);
-                told.push(agent);
+                logged.push(agent);
             }
         }
     }
 
-    /// Recorded before a crash, and maybe not shown then.
+    /// Recorded before a crash, and maybe not logged then.
     pub(super) fn late(&mut self, finding: &Finding) {
         self.write(&finding.agent, &block(finding));
     }
@@ -93,8 +93,8 @@ impl AgentLogs {
         self.write(agent, &line);
     }
 
-    /// The database is authoritative; a log that can't be written is reported
-    /// on the server's own output and loses no finding.
+    /// Appends to a log. The database is authoritative; a failed write is
+    /// reported on the server's own output and loses no finding.
     fn write(&mut self, agent: &str, text: &str) {
         let written = self
             .file(agent)
@@ -149,7 +149,7 @@ fn block(finding: &Finding) -> String {
     text
 }
 
-/// Reason it is logged, and its count.
+/// Reason of the line, and its count.
 fn standing(change: &Change) -> String {
     let incident = &change.incident;
     let why = match change.change {
@@ -244,8 +244,8 @@ fn again(finding: &Finding, change: &Change, own_count: u64) -> String {
     )
 }
 
-/// 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may add details, later ones
-/// the count alone.
+/// True for 2, 3, 5, 10, 20, 50, 100, ...: the first repeats may add details,
+/// later ones only the count.
 fn is_round(count: u64) -> bool {
     let mut head = count;
     while head >= 10 && head.is_multiple_of(10) {
@@ -254,7 +254,7 @@ fn is_round(count: u64) -> bool {
     count == 3 || count >= 2 && matches!(head, 1 | 2 | 5)
 }
 
-/// RFC 3339 in whole seconds, UTC.
+/// Time as RFC 3339 in whole seconds, UTC.
 fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

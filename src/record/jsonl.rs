@@ -1,9 +1,9 @@
 //! `findings.jsonl`: one finding a line, whole lines only.
 //!
-//! The store is the record; this file is written after it and made whole again
-//! at a start: what the store has and the file lacks is appended, and nothing
-//! twice. To know that without reading a long file, the store notes from time
-//! to time how far the file has got (a finding and a length, both synced).
+//! The store is authoritative; this file is written after it and completed at
+//! the start: findings missing in the file are appended, none twice. To find
+//! them without reading a long file, the store keeps a cursor of the file (a
+//! finding and a length, both synced).
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -20,9 +20,10 @@ use crate::line_file::{LineFile, put_aside_last};
 use crate::settings::LogSettings;
 use crate::store::{Readers, StoreError};
 
-/// The file's name, and that of its cursor in the store.
+/// Name of the file, and of its cursor in the store.
 pub(super) const NAME: &str = "findings.jsonl";
-/// A crash costs re-reading what was written since the last note.
+/// Interval of cursor updates: after a crash the lines since the last one are
+/// read again.
 const NOTED_EVERY: Duration = Duration::from_secs(5);
 const PAGE: usize = 1000;
 
@@ -30,17 +31,17 @@ const PAGE: usize = 1000;
 pub(super) struct JsonLines {
     path: PathBuf,
     file: LineFile,
-    /// The last finding in the file.
+    /// Last finding in the file.
     seq: u64,
-    /// The store has findings that could not be written here.
+    /// Flag: the store has findings that could not be written here.
     behind: bool,
     noted: u64,
     noted_at: Instant,
-    /// It was rotated: the place that was noted is one of another file.
+    /// Flag: the file was rotated, so that the cursor points into another file.
     moved: bool,
 }
 
-/// Why the file is not whole.
+/// Error of an incomplete file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JsonlError {
     #[error(transparent)]
@@ -67,7 +68,7 @@ impl JsonLines {
         })
     }
 
-    /// Appends what the store has and the file lacks; returns it.
+    /// Appends the findings missing in the file; returns it.
     pub(super) fn make_whole(&mut self, readers: &Readers) -> Result<Vec<Finding>, JsonlError> {
         let (seq, place) = readers.cursor(NAME)?.unwrap_or_default();
         (self.seq, self.noted) = (seq, seq);
@@ -75,10 +76,10 @@ impl JsonLines {
         if page.is_empty() {
             return Ok(Vec::new());
         }
-        let there = self.ids_there(seq, place, readers)?;
+        let written = self.ids_there(seq, place, readers)?;
         let mut lacking = Vec::new();
         while let Some(last) = page.last().map(|(seq, _)| *seq) {
-            page.retain(|(_, finding)| !there.contains(&finding.id));
+            page.retain(|(_, finding)| !written.contains(&finding.id));
             self.write(page.iter().map(|(_, finding)| finding))?;
             self.seq = last;
             lacking.extend(page.into_iter().map(|(_, finding)| finding));
@@ -87,8 +88,8 @@ impl JsonLines {
         Ok(lacking)
     }
 
-    /// Appends what was just recorded. What can't be written now follows with
-    /// a later batch: the store has it.
+    /// Appends new findings. Those that can't be written now follow with a
+    /// later batch from the store.
     pub(super) fn append<'a>(
         &mut self,
         found: impl Iterator<Item = (u64, &'a Finding)>,
@@ -128,14 +129,14 @@ impl JsonLines {
                 count += page.len() as u64;
             }
         };
-        // Said once when it began; each further try would say the same.
+        // Logged once at the first failure, not at each retry.
         if let Ok(count) = follow() {
             self.behind = false;
             tracing::info!(count, "{NAME} has caught up with the database");
         }
     }
 
-    /// Progress of the file (sequence number, bytes), when it is worth noting.
+    /// Cursor of the file (sequence number, bytes), when an update is due.
     pub(super) fn due_note(&mut self, closing: bool) -> Option<(u64, u64)> {
         let late = closing || self.noted_at.elapsed() >= NOTED_EVERY;
         let due = self.moved || self.seq != self.noted && late;
@@ -146,7 +147,7 @@ impl JsonLines {
         Some((self.seq, self.file.length()))
     }
 
-    /// All or nothing: on an error the file is as it was.
+    /// Appends all lines or none: on an error the file is unchanged.
     fn write<'a>(&mut self, findings: impl Iterator<Item = &'a Finding>) -> io::Result<()> {
         let mut lines = Vec::new();
         for finding in findings {
@@ -157,9 +158,8 @@ impl JsonLines {
         Ok(())
     }
 
-    /// The findings that were written after the noted one: behind its place,
-    /// or, if that is a place of a file which was rotated since, anywhere in
-    /// this one and the one put aside last.
+    /// Findings written after the cursor: behind its offset, or, if the file
+    /// was rotated since, anywhere in this file and the last rotated one.
     fn ids_there(&self, seq: u64, place: u64, readers: &Readers) -> io::Result<HashSet<Uuid>> {
         let last = readers.findings_after(seq.saturating_sub(1), 1).ok();
         let last = last.and_then(|page| page.into_iter().next());
@@ -182,7 +182,7 @@ fn ids_from(path: &Path, place: u64, ids: &mut HashSet<Uuid>) -> io::Result<()> 
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(place))?;
     for line in BufReader::new(file).split(b'\n') {
-        // A line by another hand is left where it is.
+        // Lines of other origin are kept.
         if let Ok(line) = serde_json::from_slice::<FindingLine>(&line?) {
             ids.insert(line.id);
         }
@@ -190,9 +190,9 @@ fn ids_from(path: &Path, place: u64, ids: &mut HashSet<Uuid>) -> io::Result<()> 
     Ok(())
 }
 
-/// The finding whose line ends at that place.
+/// Finding whose line ends at an offset.
 fn id_before(path: &Path, place: u64) -> io::Result<Option<Uuid>> {
-    /// The longest line there can be is below.
+    /// The longest possible line is shorter.
     const LONGEST: u64 = 1 << 20;
     let mut file = File::open(path)?;
     if place == 0 || file.metadata()?.len() < place {

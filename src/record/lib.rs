@@ -1,13 +1,13 @@
 //! Publication of findings: durable first, then broadcast.
 //!
-//! [`Record::write`] takes anything that implements [`store::Write`], which is
-//! the one place where a kind of write is spelled.
+//! [`Record::write`] takes any implementation of [`store::Write`], which is the
+//! only definition of a kind of write.
 //!
-//! [`Record::publish`] returns when the finding is durable in the store,
-//! its incident is up to date, and `findings.jsonl` and its agent's log show
-//! it. One thread writes, so lines are never interleaved, and writes what is
-//! waiting in one go, so that a burst costs one sync. What a crash cut short
-//! was never acknowledged; what the store had and the file had not is appended
+//! [`Record::publish`] returns when the finding is durable in the store, its
+//! incident is up to date, and `findings.jsonl` and its agent's log contain it.
+//! A single thread writes, so that lines are never interleaved, and it writes
+//! its queue in one group, so that a burst costs one sync. A write interrupted
+//! by a crash was never acknowledged; findings missing in the file are appended
 //! at the next start.
 
 pub mod settings;
@@ -46,16 +46,17 @@ use crate::writer_thread::{Job, WriterThread};
 pub use crate::line_file::LineFile;
 pub use store::StoreOpenError;
 
-/// Findings on their way to disk; then agents wait.
+/// Capacity of the write queue; beyond it agents wait.
 const QUEUED: usize = 256;
-/// Events a listener may be behind before it has to re-read.
-const HEARD: usize = 1024;
-/// Queries at the same time; each may keep a core busy.
+/// Events a subscriber may lag before it has to re-read.
+const SUBSCRIBER_BUFFER: usize = 1024;
+/// Concurrent queries; each may occupy a core.
 const READING: usize = 4;
-/// The same of sinks, which have turns of their own.
-const TELLING: usize = 2;
+/// Concurrent queries of sinks, which have permits of their own.
+const SINK_QUERIES: usize = 2;
 
-/// Cheap to clone. The files are closed when the last clone is gone.
+/// Handle of the record. Cheap to clone. The files are closed when the last
+/// clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Record {
     to_disk: mpsc::Sender<Job>,
@@ -66,17 +67,17 @@ pub struct Record {
 struct RecordState {
     readers: Readers,
     reading: Arc<Semaphore>,
-    /// Turns of sinks, which don't wait for what a person searches.
-    telling: Arc<Semaphore>,
-    heard: broadcast::Sender<Arc<Finding>>,
+    /// Permits of sinks, which don't wait for users' searches.
+    sink_permits: Arc<Semaphore>,
+    published: broadcast::Sender<Arc<Finding>>,
     events: broadcast::Sender<RecordEvent>,
     /// Position of the last event broadcast.
     position: Mutex<Position>,
-    /// Why the store took nothing when it was asked last.
+    /// Error of the last write, while the store fails.
     refused: Mutex<Option<String>>,
 }
 
-/// Folder of the files for people and shippers, and their rotation.
+/// Folder of `findings.jsonl` and the agents' logs, and their rotation.
 #[derive(Debug, Clone)]
 pub struct LogPlace {
     pub folder: PathBuf,
@@ -92,7 +93,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for LogPlace {
     }
 }
 
-/// Free space in bytes below which a write soon fails.
+/// Free space in bytes below which writes soon fail.
 const LEAST_ROOM: u64 = 1 << 20;
 
 /// Event of the record, in the order in which it became durable.
@@ -124,9 +125,9 @@ impl From<WriteRefusal> for PublishError {
 }
 
 impl Record {
-    /// Opens the store in `data` and the files under `logs`, and makes
-    /// `findings.jsonl` whole. The handle ends when the last clone of the bus
-    /// is gone and all is written.
+    /// Opens the store in `data` and the files under `logs`, and completes
+    /// `findings.jsonl`. The writer thread ends when the last clone is dropped
+    /// and all is written.
     pub fn open(
         data: &Path,
         logs: impl Into<LogPlace>,
@@ -160,9 +161,9 @@ impl Record {
         let shared = Arc::new(RecordState {
             readers,
             reading: Arc::new(Semaphore::new(READING)),
-            telling: Arc::new(Semaphore::new(TELLING)),
-            heard: broadcast::Sender::new(HEARD),
-            events: broadcast::Sender::new(HEARD),
+            sink_permits: Arc::new(Semaphore::new(SINK_QUERIES)),
+            published: broadcast::Sender::new(SUBSCRIBER_BUFFER),
+            events: broadcast::Sender::new(SUBSCRIBER_BUFFER),
             position: Mutex::new(writer.position()),
             refused: Mutex::new(None),
         });
@@ -180,8 +181,8 @@ impl Record {
         Ok((Self { to_disk, shared }, thread))
     }
 
-    /// Returns when the write is durable, and its events with it. A refused
-    /// write changes nothing.
+    /// Returns when the write and its events are durable. A refused write
+    /// changes nothing.
     pub async fn write<W: Write>(&self, write: W) -> Result<W::Out, WriteRefusal> {
         let written = self.submit(write).await;
         written.unwrap_or_else(|stopped| Err(stopped.into()))
@@ -189,14 +190,13 @@ impl Record {
 
     async fn submit<W: Write>(&self, write: W) -> Result<Result<W::Out, WriteRefusal>, Stopped> {
         let (write, outcome) = store::queue(write);
-        // A job that is not taken drops its reply.
+        // A rejected job drops its reply.
         let _ = self.to_disk.send(Job::Write(write)).await;
         outcome.await.map_err(|_| Stopped)
     }
 
-    /// Returns when the finding is durable, with its incident, its texts cut to
-    /// their bounds. One that was published before, by its id, is not counted
-    /// again.
+    /// Returns when the finding is durable with its incident, its texts cut to
+    /// their bounds. One published before, by its id, is not counted again.
     pub async fn publish(
         &self,
         publication: impl Into<Publication>,
@@ -214,7 +214,7 @@ impl Record {
             agent: agent.to_owned(),
             text: text.to_owned(),
         };
-        // Only fails when the writer is gone, and then there is no log.
+        // Only fails when the writer has ended, and then there is no log.
         let _ = self.to_disk.send(job).await;
     }
 
@@ -229,7 +229,7 @@ impl Record {
             .await
     }
 
-    /// The named readers whose names begin so.
+    /// Named readers, by prefix of the name.
     pub async fn cursors(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let mut names = self.read_for_sink(Readers::cursors).await?;
         names.retain(|name| name.starts_with(prefix));
@@ -262,36 +262,36 @@ impl Record {
         Ok(cursor.map(|(seq, _)| seq))
     }
 
-    /// Removes what is too old or too much now; it is done from time to time
-    /// anyway.
+    /// Applies retention now, in addition to its interval.
     pub async fn sweep(&self) -> Result<Swept, StoreError> {
         let (reply, swept) = oneshot::channel();
-        // A job that is not taken drops its reply.
+        // A rejected job drops its reply.
         let _ = self.to_disk.send(Job::Sweep(reply)).await;
         swept.await.unwrap_or_else(|_| Err(Stopped.into()))
     }
 
-    /// Every finding from now on. A receiver that lags re-reads with
-    /// [`Readers::findings`].
+    /// Subscribes to all findings from now on. A receiver that lags re-reads
+    /// with [`Readers::findings`].
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Finding>> {
-        self.shared.heard.subscribe()
+        self.shared.published.subscribe()
     }
 
-    /// Every finding and every change of an incident from now on. A receiver
-    /// that lags re-reads with [`Readers::findings_after`] and
+    /// Subscribes to all findings and changes of incidents from now on. A
+    /// receiver that lags re-reads with [`Readers::findings_after`] and
     /// [`Readers::changed_after`].
     pub fn events(&self) -> broadcast::Receiver<RecordEvent> {
         self.shared.events.subscribe()
     }
 
-    /// Position of the last event broadcast. To miss nothing: take the position,
-    /// then [`Self::events`], then read what came after the position.
+    /// Position of the last event broadcast. To miss nothing: take the
+    /// position, then [`Self::events`], then read the events after the
+    /// position.
     pub fn position(&self) -> Position {
         *self.shared.position.locked()
     }
 
-    /// Why nothing can be written now, without the names of files.
-    pub async fn trouble(&self) -> Option<String> {
+    /// Reason that writes fail at present, without file names.
+    pub async fn write_error(&self) -> Option<String> {
         let refused = self.shared.refused.locked().clone();
         if refused.is_some() {
             return refused.map(|why| format!("database not writable ({why})"));
@@ -300,13 +300,13 @@ impl Record {
         (disk.free_bytes < LEAST_ROOM).then(|| "database disk full".to_owned())
     }
 
-    /// Why times can't be right: the record is stamped ahead of the clock.
+    /// Clock error: the record has timestamps ahead of the clock.
     pub async fn clock_fault(&self) -> Option<String> {
         let newest = self.read(Readers::newest_stamp).await.ok()??;
         clock_fault(newest, Timestamp::now())
     }
 
-    /// Position of a named reader; 0 when there is none.
+    /// Position of a named reader; 0 without one.
     pub async fn cursor(&self, name: &str) -> Result<u64, StoreError> {
         let name = name.to_owned();
         let cursor = self.read(move |store| store.cursor(&name)).await?;
@@ -314,7 +314,7 @@ impl Record {
     }
 
     /// Runs a query on the database. It holds one of few permits until it ends,
-    /// even when its caller is gone.
+    /// even after its caller was dropped.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
@@ -322,12 +322,12 @@ impl Record {
         self.read_in(&self.shared.reading, query).await
     }
 
-    /// The same for a sink, which does not wait for what a person searches.
+    /// Runs a query for a sink, which does not wait for users' searches.
     pub async fn read_for_sink<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Readers) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.read_in(&self.shared.telling, query).await
+        self.read_in(&self.shared.sink_permits, query).await
     }
 
     async fn read_in<T: Send + 'static>(
@@ -339,7 +339,7 @@ impl Record {
         let turn = turn.map_err(|_| Stopped)?;
         let readers = self.shared.readers.clone();
         let answer = tokio::task::spawn_blocking(move || {
-            // Until the query ends, also when nobody waits for it any more.
+            // Held until the query ends, even after its caller was dropped.
             let _turn = turn;
             query(&readers)
         });
@@ -349,13 +349,13 @@ impl Record {
 }
 
 impl RecordState {
-    fn tell(&self, event: RecordEvent) {
+    fn announce(&self, event: RecordEvent) {
         let mut position = self.position.locked();
         match &event {
             RecordEvent::Finding { seq, finding } => {
                 position.seq = *seq;
-                // Nobody listening is no error, here and below.
-                let _ = self.heard.send(Arc::clone(finding));
+                // A send without receivers is no error, here and below.
+                let _ = self.published.send(Arc::clone(finding));
             }
             RecordEvent::Incident(change) => position.revision = change.revision,
         }
@@ -364,7 +364,7 @@ impl RecordState {
     }
 }
 
-/// Nobody writes any more.
+/// The writer thread has ended.
 struct Stopped;
 
 impl From<Stopped> for StoreError {

@@ -1,5 +1,5 @@
-//! File of whole lines that continues when rotated by others, and is rotated by
-//! size otherwise.
+//! File of whole lines that tolerates external rotation, and is rotated by size
+//! otherwise.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,15 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::settings::LogSettings;
 
-/// The file at a path, whichever that is at the moment: one that was renamed
-/// or removed is left, one that was copied and cut off is written from its new
-/// end on.
+/// Appender to the current file at a path: a renamed or removed one is
+/// replaced, a truncated one (`copytruncate`) is continued at its new end.
 #[derive(Debug)]
 pub struct LineFile {
     path: PathBuf,
     rotation: LogSettings,
     file: File,
-    /// Up to the last whole line.
+    /// Length up to the last whole line.
     length: u64,
     /// True once a failed rotation was reported.
     stuck: bool,
@@ -35,8 +34,8 @@ impl LineFile {
         })
     }
 
-    /// Appends whole lines, all or nothing; returns whether they stand in
-    /// another file, or another place of it, than the last ones led to.
+    /// Appends whole lines, all or nothing; returns whether they are in another
+    /// file or at another offset than directly after the last ones.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<bool> {
         let mut moved = self.follow()?;
         let most = self.rotation.max_bytes;
@@ -55,7 +54,7 @@ impl LineFile {
         Ok(moved)
     }
 
-    /// Returns when what was appended is on disk.
+    /// Syncs the appended lines to disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
@@ -86,14 +85,14 @@ impl LineFile {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        // Lines written to the old file are not to be lost with it.
+        // Lines written to the old file must be synced before it is closed.
         self.file.sync_data()?;
         (self.file, self.length) = open(&self.path)?;
         Ok(())
     }
 
-    /// `NAME` becomes `NAME.1`, that `NAME.2`, and so on. A folder that doesn't
-    /// allow it costs no line: the file grows on.
+    /// Rotates: `NAME` becomes `NAME.1`, that `NAME.2`, and so on. If the
+    /// folder does not allow it, no line is lost: the file grows on.
     fn put_aside(&mut self) -> io::Result<bool> {
         if let Err(error) = shift(&self.path, self.rotation.keep) {
             if !self.stuck {
@@ -109,8 +108,7 @@ impl LineFile {
     }
 }
 
-/// The file that was put aside last, by whatever name: `NAME.1` or
-/// `NAME-20261128`.
+/// Last rotated file, by any scheme: `NAME.1` or `NAME-20261128`.
 pub(super) fn put_aside_last(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let others = fs::read_dir(path.parent()?).ok()?.flatten();
@@ -159,7 +157,7 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The length of the file up to and including its last line feed.
+/// Length of the file up to and including its last line feed.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     const STEP: u64 = 64 << 10;
     let mut end = file.metadata()?.len();
@@ -191,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_file_is_left_and_a_new_one_begun() {
+    fn renamed_file_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 0, 5);
         assert!(!log.append(b"one\n").unwrap());
-        // logrotate with `nocreate`, then with `create`, then somebody's rm.
+        // logrotate with `nocreate`, then with `create`, then rm.
         fs::rename(&path, numbered(&path, 1)).unwrap();
         assert!(log.append(b"two\n").unwrap());
         assert!(!log.append(b"three\n").unwrap());
@@ -212,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_off_after_copying_goes_on_without_a_hole() {
+    fn copytruncate_continues_without_a_hole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 0, 5);
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rotates_by_size_keeps_so_many_and_mends_a_torn_line() {
+    fn rotation_by_size_keeps_a_number_and_repairs_a_torn_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         fs::write(&path, "{\"a\":1}\n{\"half").unwrap();
@@ -242,7 +240,7 @@ mod tests {
         assert_eq!(read(&numbered(&path, 1)), "4444444\n");
         assert_eq!(read(&numbered(&path, 2)), "3333333\n");
         assert!(!numbered(&path, 3).exists());
-        // Another hand's torn line is not glued to ours.
+        // A torn line of another process is not joined with ours.
         let mut other = OpenOptions::new().append(true).open(&path).unwrap();
         other.write_all(b"torn").unwrap();
         assert!(log.append(b"5\n").unwrap());
@@ -250,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_allows_no_rotation_costs_no_line() {
+    fn failed_rotation_loses_no_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.log");
         let mut log = file(&path, 4, 1);
@@ -265,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_put_aside_last_is_found_by_any_name() {
+    fn last_rotated_file_is_found_by_any_scheme() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("findings.jsonl");
         file(&path, 0, 1).append(b"1\n").unwrap();

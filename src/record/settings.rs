@@ -7,10 +7,10 @@ use watchtower_base::config::section::Section;
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Findings older than this are removed.
+    /// Maximum age of findings.
     pub keep: Duration,
-    /// Database and evidence together; beyond it stills of the screens go first,
-    /// then their text, then findings.
+    /// Maximum size of database and evidence together; beyond it stills of the
+    /// screens are removed first, then their text, then findings.
     pub max_bytes: u64,
     /// Absence after which an incident that is seen again notifies, and is
     /// reopened if it was closed.
@@ -28,9 +28,9 @@ impl Default for StoreSettings {
 /// `[logs]`: how `findings.jsonl` and the analysts' logs are rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSettings {
-    /// Put aside beyond this; 0 leaves it to others.
+    /// Size at which a file is rotated; 0 leaves rotation to other programs.
     pub max_bytes: u64,
-    /// Files put aside that are kept, of each.
+    /// Rotated files kept of each.
     pub keep: usize,
 }
 

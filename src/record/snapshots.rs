@@ -1,7 +1,7 @@
 //! Stores periodic stills of each screen, for the history.
 //!
-//! Only of screens read by OCR, with their secrets painted over: without OCR
-//! secrets are unknown, and no still is stored.
+//! Only of screens read by OCR, with secrets painted over: without OCR secrets
+//! are unknown, and no still is stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::store::Snapshot;
 
 /// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two pictures of one stream, when it changes and when it does not.
+/// Intervals of the stills of one stream, with and without changes.
 const CHANGING: SignedDuration = SignedDuration::from_secs(5);
 const RESTING: SignedDuration = SignedDuration::from_secs(10 * 60);
 
-/// Task that stores stills of the frames that were read.
+/// Task that stores stills of frames read by OCR.
 #[derive(Debug)]
 pub struct History {
     pub frames: FrameBus,
@@ -32,7 +32,7 @@ pub struct History {
     pub redact: Redact,
 }
 
-/// Last snapshot kept of a stream.
+/// Last snapshot stored of a stream.
 struct LastSnapshot {
     scene: u64,
     at: Timestamp,
@@ -105,7 +105,7 @@ mod tests {
     use watchtower_screen::picture::Picture;
 
     #[test]
-    fn a_screen_that_changes_is_kept_more_often() {
+    fn changing_screen_is_stored_more_often() {
         let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let frame = |scene, seconds| {
             let picture = Picture::grey(1, 1);

@@ -32,10 +32,10 @@ fn open(dir: &Path, agents: &[String]) -> (Record, JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn what_is_published_stands_in_both_files_and_is_heard() {
+async fn published_finding_is_in_both_files_and_broadcast() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &["SecOps".to_owned()]);
-    let mut heard = bus.subscribe();
+    let mut receiver = bus.subscribe();
     bus.note("SecOps", "key refused").await;
     let published = bus
         .publish(finding("SecOps", Severity::High, "Brute force"))
@@ -50,7 +50,7 @@ async fn what_is_published_stands_in_both_files_and_is_heard() {
         "{log}"
     );
     assert!(!log.contains('\u{1b}'), "{log:?}");
-    assert_eq!(heard.recv().await.unwrap().id, published.id);
+    assert_eq!(receiver.recv().await.unwrap().id, published.id);
     drop(bus);
     writer.join().unwrap();
 }
@@ -88,7 +88,7 @@ async fn repeats_stand_in_a_log_as_a_count() {
 }
 
 #[tokio::test]
-async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
+async fn abandoned_query_keeps_its_permit() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, _writer) = open(dir.path(), &[]);
     let (begun, has_begun) = oneshot::channel();
@@ -110,14 +110,14 @@ async fn a_query_that_nobody_waits_for_still_takes_its_turn() {
     let reading = &bus.shared.reading;
     assert_eq!(reading.available_permits(), READING - 1);
     drop(end);
-    // All turns are to be had again.
+    // All permits are available again.
     let all = reading.acquire_many(READING as u32);
     let all = tokio::time::timeout(std::time::Duration::from_secs(10), all);
     assert!(all.await.unwrap().is_ok());
 }
 
 #[tokio::test]
-async fn a_reader_of_findings_resumes_at_its_cursor() {
+async fn reader_resumes_at_its_cursor() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     for n in 0..3 {
@@ -142,11 +142,11 @@ async fn a_reader_of_findings_resumes_at_its_cursor() {
 }
 
 #[tokio::test]
-async fn slow_searches_hold_up_no_sink() {
+async fn slow_searches_do_not_block_sinks() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     let mut slow = Vec::new();
-    // More than there are turns.
+    // More than there are permits.
     for _ in 0..READING + 2 {
         let (end, wait) = std::sync::mpsc::channel::<()>();
         let bus = bus.clone();
@@ -164,7 +164,7 @@ async fn slow_searches_hold_up_no_sink() {
     }
     let found = bus.publish(finding("SecOps", Severity::High, "Brute force"));
     found.await.unwrap();
-    // All a sink asks for and writes down, on its way.
+    // All reads and writes of a sink during a delivery.
     let last = bus.read_for_sink(Readers::last_happened);
     assert_eq!(last.await.unwrap(), 1);
     let entries = bus.read_for_sink(|store| store.happened_after(0, 9));
@@ -180,8 +180,7 @@ async fn slow_searches_hold_up_no_sink() {
     drop(bus);
     writer.join().unwrap();
 }
-/// The ids in all files of that name, put aside or not, as often as they
-/// stand there.
+/// Ids in all files of that name, rotated or not, with duplicates.
 fn ids(dir: &Path, name: &str) -> Vec<Uuid> {
     let mut ids = Vec::new();
     for file in std::fs::read_dir(dir).unwrap().flatten() {
@@ -202,7 +201,7 @@ fn close(bus: Record, writer: JoinHandle<()>) {
 }
 
 #[tokio::test]
-async fn logs_survive_whoever_rotates_them() {
+async fn logs_survive_external_rotation() {
     let dir = tempfile::tempdir().unwrap();
     let (bus, writer) = open(dir.path(), &[]);
     let mut published = Vec::new();
@@ -231,14 +230,14 @@ async fn logs_survive_whoever_rotates_them() {
     assert!(last.contains("after copytruncate") && !last.contains('\0'));
     assert!(!last.contains("after mv"), "{last}");
     close(bus, writer);
-    // Another start finds all of it written.
+    // The next start finds all of it written.
     let (bus, writer) = open(dir.path(), &[]);
     close(bus, writer);
     assert_eq!(ids(dir.path(), "findings.jsonl"), published);
 }
 
 #[tokio::test]
-async fn a_crash_after_a_rotation_doubles_nothing() {
+async fn crash_after_rotation_duplicates_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let rotation = LogSettings {
         max_bytes: 2500,
@@ -266,7 +265,7 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     assert!(dir.path().join("findings.jsonl.1").exists());
     assert_eq!(ids(dir.path(), "findings.jsonl"), published);
     close(bus, writer);
-    // As a crash leaves it: what was noted last is long ago.
+    // State after a crash: the cursor is far behind.
     let (mut store, _) = store::open(&data, &settings).unwrap();
     let (note, _) = store::queue(CursorAdvance {
         name: jsonl::NAME.to_owned(),
@@ -280,6 +279,6 @@ async fn a_crash_after_a_rotation_doubles_nothing() {
     let (bus, writer) = open();
     close(bus, writer);
     let files = dir.path().join("findings.jsonl.2").exists();
-    let there = ids(dir.path(), "findings.jsonl");
-    assert_eq!((there, files), (published, false));
+    let written = ids(dir.path(), "findings.jsonl");
+    assert_eq!((written, files), (published, false));
 }

@@ -16,18 +16,18 @@ use crate::store::{
     Announcement, CursorAdvance, PendingWrite, StoreError, StoreWriter, Swept, WriteRefusal,
 };
 
-/// Time between two sweeps for records too old.
+/// Interval of sweeps for records too old.
 const SWEPT_EVERY: Duration = Duration::from_secs(10 * 60);
-/// Time between two looks whether there is too much: in between a screen full of
-/// text may be written many times.
+/// Interval of size checks, within which a screen full of text may be written
+/// many times.
 const WEIGHED_EVERY: Duration = Duration::from_secs(10);
-/// Delay until something that failed is tried again without being asked.
+/// Delay until a failed sweep is retried.
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) enum Job {
     Write(Box<dyn PendingWrite>),
-    /// Line in an agent's log that is no finding.
+    /// Line in an agent's log other than a finding.
     Note {
         agent: String,
         text: String,
@@ -44,9 +44,9 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Ends when the last publisher is gone.
+    /// Runs until the last publisher is dropped.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        // Runtime of this thread alone, for waiting with a deadline.
+        // Runtime of this thread, for waits with a deadline.
         let timer = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
@@ -84,7 +84,7 @@ impl WriterThread {
                 }
             }
             if Instant::now() >= sweep_at {
-                // A step at a time: who publishes comes in between.
+                // One step at a time, so that publishing is not delayed.
                 let more = self.sweep().is_ok_and(|swept| swept.more);
                 sweep_at = Instant::now() + if more { Duration::ZERO } else { SWEPT_EVERY };
             }
@@ -100,7 +100,7 @@ impl WriterThread {
         for job in batch.drain(..) {
             match job {
                 Job::Write(write) => group.push(write),
-                // In its place among the agent's findings.
+                // In order with the agent's findings.
                 Job::Note { agent, text } => {
                     self.write(&mut group);
                     self.logs.note(&agent, &text);
@@ -157,7 +157,7 @@ impl WriterThread {
         self.shared.refused.locked().is_some()
     }
 
-    /// Tests if the store takes a write again.
+    /// Tests if the store accepts writes again.
     fn probe(&mut self) {
         let (probe, _) = store::queue(CursorAdvance::new("probe", 0));
         let mut group = [probe];
@@ -175,7 +175,7 @@ impl WriterThread {
             } => {
                 self.logs.finding(finding, change, own_count);
                 let finding = Arc::clone(finding);
-                self.shared.tell(RecordEvent::Finding { seq, finding });
+                self.shared.announce(RecordEvent::Finding { seq, finding });
                 change
             }
             Announcement::Panel { exchange, change } => {
@@ -185,7 +185,7 @@ impl WriterThread {
             Announcement::Change(change) => change,
         };
         self.shared
-            .tell(RecordEvent::Incident(Arc::new(change.clone())));
+            .announce(RecordEvent::Incident(Arc::new(change.clone())));
     }
 
     fn note_export(&mut self, closing: bool) -> Option<CursorAdvance> {

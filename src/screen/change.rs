@@ -1,8 +1,8 @@
-//! Is there anything to tell about a picture that has changed?
+//! Significance of changes on a picture.
 //!
-//! The change gate knows pixels; this knows what they say. A model is worth
-//! asking when the text has changed, or a part of the picture without text
-//! that does not move all the time.
+//! The change gate compares pixels; this compares content. A model is asked
+//! when the text has changed, or a part of the picture without text that does
+//! not move permanently.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use crate::picture::{Rect, TextLine};
 use crate::redact::is_unreadable;
 use crate::text::{SURE, diff};
 
-/// Pixels beside the text that have to change: a small chart has 300x200.
+/// Minimum changed pixels outside text: a small chart has 300x200.
 const CHART: u64 = 24_000;
-/// Between two tellings of a drawing alone: one that ticks is known for it
+/// Minimum interval of reports for graphics alone: a ticking one is recognised
 /// by then.
 const DRAWINGS: SignedDuration = SignedDuration::from_secs(10);
-/// Lines that could not be read when the picture was told and can be now: fewer
-/// were under the mouse.
+/// Minimum lines that were unreadable at the last report and are readable now:
+/// fewer were under the mouse pointer.
 const CLEARED: usize = 4;
-/// From this share of the lines on, of which there are so many at least, it is
-/// another page and not a mouse in passing.
+/// Minimum share of new lines, and minimum number of lines, for another page
+/// rather than a passing mouse pointer.
 const ANOTHER: f64 = 0.5;
 const PAGE: usize = 4;
-/// Between two tellings because of them, as a picture clears up little by little.
+/// Minimum interval of reports for them, as a picture sharpens gradually.
 const CLEARING: SignedDuration = SignedDuration::from_secs(2);
-/// Around a line, as its shadow and cursor are no chart.
+/// Margin around a line in pixels, as its shadow and cursor are no chart.
 const MARGIN: u32 = 16;
 
 /// State of the screen last reported to the analysts.
@@ -42,8 +42,8 @@ pub(super) struct ReportedScreen {
     pub(super) nth: u64,
     page: Arc<RecognisedScreen>,
     at: Timestamp,
-    /// Lines that were there (true) or gone at the last reading, which the next
-    /// has to bear out.
+    /// Lines that appeared (true) or vanished at the last OCR, to be confirmed
+    /// by the next.
     unsure: HashSet<(bool, String)>,
 }
 
@@ -75,7 +75,7 @@ impl ReportedScreen {
             || (rest >= DRAWINGS && self.draws_more(page, changes))
     }
 
-    /// True if text can now be read that had to be painted over.
+    /// True if text is readable now that was painted over as unread.
     fn has_cleared(&self, page: &RecognisedScreen) -> bool {
         let hidden = self.page.lines.iter().filter(|line| is_unreadable(line));
         let can_be_read = |hidden: &&TextLine| {
@@ -86,7 +86,7 @@ impl ReportedScreen {
         if cleared >= CLEARED {
             tracing::debug!(lines = cleared, "blurred lines now readable");
         }
-        // Areas painted over because a turn did not get to them.
+        // Areas painted over because OCR ran out of time for them.
         let now_read = |rect: &&Rect| {
             let still = page.unread.iter().any(|unread| unread.meets(rect));
             !still && page.lines.iter().any(|line| line.rect.meets(rect))
@@ -94,12 +94,12 @@ impl ReportedScreen {
         cleared >= CLEARED || self.page.unread.iter().any(|rect| now_read(&rect))
     }
 
-    /// True if most of the readable lines are new and sharp, on a picture that
-    /// has settled: by the second reading such a page may be gone.
+    /// True if most of the readable lines are new and sharp, on a settled
+    /// picture: such a page may be gone by the second OCR.
     fn is_another(&self, page: &RecognisedScreen, changes: &Changes) -> bool {
         let sharp = page.lines.iter().filter(|line| line.confidence >= SURE);
         let sharp = sharp.count();
-        // A picture that clears up is read differently each time.
+        // OCR of a sharpening picture differs each time.
         let blurred = page.lines.iter().filter(|line| is_unreadable(line)).count();
         if changes.settling || sharp < PAGE || blurred > sharp / 4 {
             return false;
@@ -112,16 +112,16 @@ impl ReportedScreen {
         another
     }
 
-    /// Lines that were seen once, which nobody was told of.
+    /// Number of lines seen once and never reported.
     pub(super) fn untold(&self, page: &RecognisedScreen) -> usize {
         let gone = |text: &str| !page.lines.iter().any(|line| line.text == text);
         let once = self.unsure.iter().filter(|(here, _)| *here);
         once.filter(|(_, text)| gone(text)).count()
     }
 
-    /// True if there is a line where none was, or two consecutive readings
-    /// agree that a line changed or is gone: a passing mouse or a picture
-    /// still blurred makes it look different for one reading.
+    /// True if there is a line where none was, or two consecutive OCR results
+    /// agree that a line changed or vanished: a passing mouse pointer or a
+    /// blurred picture alters a single result.
     fn says_more(&mut self, page: &RecognisedScreen, changes: &Changes) -> bool {
         let diff = diff(&self.page.lines, &page.lines);
         let appeared: Vec<&TextLine> = (diff.appeared.iter())
@@ -150,7 +150,7 @@ impl ReportedScreen {
         again
     }
 
-    /// True if another reading is needed to confirm a change.
+    /// True if another OCR is needed to confirm a change.
     pub(super) fn is_unsure(&self) -> bool {
         !self.unsure.is_empty()
     }
@@ -163,7 +163,7 @@ impl ReportedScreen {
         drawn >= CHART
     }
 
-    /// Pixels that changed beside the text, but for what always does.
+    /// Changed pixels outside text, without permanently changing parts.
     fn drawn(&self, page: &RecognisedScreen, changes: &Changes) -> u64 {
         let (width, height) = (page.picture.width, page.picture.height);
         let columns = width.div_ceil(CELL);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_has_cleared_up_is_news() {
+    fn sharpened_picture_is_reported() {
         let with = |confidences: [f32; 5]| {
             let one = page("a line of words", 50);
             let lines = (0..).zip(confidences).map(|(at, confidence)| TextLine {
@@ -251,16 +251,25 @@ mod tests {
             |milliseconds| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(milliseconds);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let (blurred, sharp) = (with([0.7; 5]), with([0.95; 5]));
-        let mut told = ReportedScreen::new(1, Arc::clone(&blurred), after(0));
-        assert!(!told.has_news(&sharp, &changes, after(1900)), "too soon");
-        assert!(!told.has_news(&blurred, &changes, after(2000)), "no better");
+        let mut reported = ReportedScreen::new(1, Arc::clone(&blurred), after(0));
+        assert!(
+            !reported.has_news(&sharp, &changes, after(1900)),
+            "too soon"
+        );
+        assert!(
+            !reported.has_news(&blurred, &changes, after(2000)),
+            "no better"
+        );
         let mouse = with([0.95, 0.95, 0.95, 0.7, 0.7]);
-        assert!(!told.has_news(&mouse, &changes, after(2000)), "too little");
-        assert!(told.has_news(&sharp, &changes, after(2000)));
+        assert!(
+            !reported.has_news(&mouse, &changes, after(2000)),
+            "too little"
+        );
+        assert!(reported.has_news(&sharp, &changes, after(2000)));
     }
 
     #[test]
-    fn a_whole_new_page_that_is_sharp_counts_at_once_and_a_few_lines_do_not() {
+    fn sharp_new_page_counts_at_once_and_a_few_lines_do_not() {
         let with = |words: &str, confidence| {
             let one = page("", 50);
             let lines = (0..12u32).map(|at| TextLine {
@@ -283,52 +292,55 @@ mod tests {
         };
         let blurring = Changes::all(2, Timestamp::UNIX_EPOCH);
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1);
-        let told = || {
+        let reported = || {
             let first = Arc::new(with("queue depth of worker", 0.97));
             ReportedScreen::new(1, first, Timestamp::UNIX_EPOCH)
         };
         let next = with("replication lag on database", 0.97);
-        assert!(told().has_news(&next, &settled, soon), "another page");
-        assert!(!told().has_news(&next, &blurring, soon), "it settles");
+        assert!(reported().has_news(&next, &settled, soon), "another page");
+        assert!(!reported().has_news(&next, &blurring, soon), "it settles");
         let same = with("queue depth of worker", 0.97);
-        assert!(!told().has_news(&same, &settled, soon), "the same");
+        assert!(!reported().has_news(&same, &settled, soon), "the same");
         let mut some = with("queue depth of worker", 0.97);
         let lines: Vec<_> = (some.lines.iter().zip(next.lines.iter()).enumerate())
             .map(|(at, (old, new))| if at < 3 { new.clone() } else { old.clone() })
             .collect();
         some.lines = lines.into();
-        let mut told = told();
-        assert!(!told.has_news(&some, &settled, soon), "a mouse, once");
-        assert_eq!(told.untold(&same), 3, "gone before anybody was told");
-        assert_eq!(told.untold(&some), 0, "still there");
+        let mut reported = reported();
+        assert!(!reported.has_news(&some, &settled, soon), "a mouse, once");
+        assert_eq!(reported.untold(&same), 3, "gone before a report");
+        assert_eq!(reported.untold(&some), 0, "still there");
     }
 
     #[test]
-    fn text_and_charts_are_news_and_nothing_else_is() {
-        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+    fn only_text_and_charts_are_reported() {
+        let mut reported = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
         let changes = Changes::all(2, Timestamp::UNIX_EPOCH);
         let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(10);
-        assert!(!told.has_news(&page("errors 3", 50), &changes, later));
+        assert!(!reported.has_news(&page("errors 3", 50), &changes, later));
         let blurred = page("errors 8", 50);
-        assert!(!told.has_news(&blurred, &changes, later), "once is unsure");
-        assert!(told.is_unsure());
-        assert!(!told.has_news(&page("errors 4", 50), &changes, later));
-        assert!(told.has_news(&page("errors 4", 50), &changes, later));
+        assert!(
+            !reported.has_news(&blurred, &changes, later),
+            "once is unsure"
+        );
+        assert!(reported.is_unsure());
+        assert!(!reported.has_news(&page("errors 4", 50), &changes, later));
+        assert!(reported.has_news(&page("errors 4", 50), &changes, later));
         let empty = RecognisedScreen {
             picture: Arc::clone(&page("", 50).picture),
             lines: Arc::from([]),
             unread: Arc::from([]),
         };
-        let mut told = ReportedScreen::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
+        let mut reported = ReportedScreen::new(1, Arc::new(empty), Timestamp::UNIX_EPOCH);
         assert!(
-            told.has_news(&page("errors 4", 50), &changes, later),
+            reported.has_news(&page("errors 4", 50), &changes, later),
             "where nothing was"
         );
-        let mut told = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
-        assert!(told.has_news(&page("errors 3", 200), &changes, later));
+        let mut reported = ReportedScreen::new(1, page("errors 3", 50), Timestamp::UNIX_EPOCH);
+        assert!(reported.has_news(&page("errors 3", 200), &changes, later));
         let soon = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
         assert!(
-            !told.has_news(&page("errors 3", 200), &changes, soon),
+            !reported.has_news(&page("errors 3", 200), &changes, soon),
             "it may tick"
         );
         let ticking = Changes {
@@ -338,7 +350,7 @@ mod tests {
             ..changes
         };
         assert!(
-            !told.has_news(&page("errors 3", 200), &ticking, later),
+            !reported.has_news(&page("errors 3", 200), &ticking, later),
             "it always does"
         );
     }

@@ -1,38 +1,37 @@
-//! Changes of a stream's picture: where, and when.
+//! Changed regions of a stream's picture, with their generations.
 
 use jiff::Timestamp;
 
 use crate::picture::Rect;
 
-/// Per tile of the picture, the generation in which it last changed. Compared by
-/// whoever looks with the generation looked at last, so that nobody's pace
-/// matters to anybody else.
+/// Generation of the last change of each tile. Each consumer compares it with
+/// the generation it processed last, independent of the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Pixels of a tile's side.
+    /// Side of a tile in pixels.
     pub tile: u32,
-    /// Tiles in a row.
+    /// Tiles per row.
     pub columns: u32,
-    /// Row by row, what was seen to change; empty: all of the picture in
+    /// Generation per tile, row by row; empty: all of the picture changed in
     /// `whole`.
     pub generations: Vec<u64>,
-    /// Tiles that have changed again and again of late: clocks, charts that
-    /// tick, films, a terminal that scrolls. As long as `generations`.
+    /// Flags of tiles that changed repeatedly of late: clocks, ticking charts,
+    /// videos, a scrolling terminal. As long as `generations`.
     pub noisy: Vec<bool>,
-    /// The last generation that was new all over: the first, another window, a
-    /// heartbeat.
+    /// Last generation that changed the whole picture: the first, another
+    /// window, a heartbeat.
     pub whole: u64,
-    /// When anything at all moved last.
+    /// Time of the last motion.
     pub moved_at: Timestamp,
-    /// Flag: something moved most of the time until then.
+    /// Flag: motion most of the time until then.
     pub ticking: bool,
-    /// Flag: much of the picture moved since the one before: another window
-    /// came, and an encoder with few bits sharpens it little by little.
+    /// Flag: much of the picture moved since the one before: after a switch of
+    /// windows a low-bitrate encoder sharpens it gradually.
     pub settling: bool,
 }
 
 impl Changes {
-    /// Changes of a picture nothing was compared with.
+    /// Changes of a picture without a predecessor.
     pub fn all(generation: u64, at: Timestamp) -> Self {
         Self {
             tile: 32,
@@ -46,18 +45,18 @@ impl Changes {
         }
     }
 
-    /// The last generation.
+    /// Last generation.
     pub fn newest(&self) -> u64 {
         self.generations.iter().copied().fold(self.whole, u64::max)
     }
 
-    /// The last generation in which a change was seen: a heartbeat is none.
+    /// Last generation with a real change: a heartbeat is none.
     pub fn seen(&self) -> u64 {
         self.generations.iter().copied().max().unwrap_or(self.whole)
     }
 
-    /// Like [`Self::since`], for whoever was shown that generation: a heartbeat
-    /// since then changed nothing.
+    /// Like [`Self::since`], without heartbeats, for consumers that have
+    /// processed that generation.
     pub fn seen_since(&self, generation: u64, width: u32, height: u32) -> Vec<Rect> {
         if self.generations.is_empty() {
             return self.since(Some(generation), width, height);
@@ -66,8 +65,8 @@ impl Changes {
         regions(&changed, self.columns, self.tile, width, height)
     }
 
-    /// Areas changed after that generation on a picture of that size, as few
-    /// rectangles from the top; all of it when nothing smaller will do.
+    /// Areas changed after a generation on a picture of a size in pixels,
+    /// merged to few rectangles from the top; at worst the whole picture.
     pub fn since(&self, generation: Option<u64>, width: u32, height: u32) -> Vec<Rect> {
         match generation {
             Some(generation) if self.whole <= generation => {
@@ -83,7 +82,7 @@ impl Changes {
         }
     }
 
-    /// True if a change after that generation was seen in the rectangle.
+    /// True if the rectangle changed after a generation.
     pub fn touch(&self, rect: &Rect, generation: u64) -> bool {
         if self.generations.is_empty() {
             return self.whole > generation;
@@ -101,8 +100,8 @@ impl Changes {
     }
 }
 
-/// Rectangles around the tiles that hang together, from the top, those that
-/// would overlap made one. `marked` is row by row.
+/// Bounding rectangles of connected tiles, from the top, overlapping ones
+/// merged. `marked` is row by row.
 pub fn regions(marked: &[bool], columns: u32, tile: u32, width: u32, height: u32) -> Vec<Rect> {
     let columns = columns as usize;
     let mut open: Vec<bool> = marked.to_vec();
@@ -128,7 +127,7 @@ pub fn regions(marked: &[bool], columns: u32, tile: u32, width: u32, height: u32
                 }
             }
         }
-        // Tiles are at least as many as pixels are covered by them.
+        // Border tiles may reach beyond the picture.
         let (x, y) = (left as u32 * tile, top as u32 * tile);
         let rect = Rect {
             x,
@@ -143,7 +142,7 @@ pub fn regions(marked: &[bool], columns: u32, tile: u32, width: u32, height: u32
     merged(found)
 }
 
-/// Without overlaps: what shares a pixel becomes the one that holds both.
+/// Merges overlapping rectangles into their bounding ones.
 pub fn merged(mut rects: Vec<Rect>) -> Vec<Rect> {
     let mut done: Vec<Rect> = Vec::new();
     while let Some(mut rect) = rects.pop() {
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sees_what_changed_since_its_own_look() {
+    fn changes_are_relative_to_a_generation() {
         let mut changes = Changes {
             columns: 4,
             generations: vec![1; 12],
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_end_with_the_picture_and_never_overlap() {
+    fn regions_are_clipped_and_disjoint() {
         let mut marked = vec![false; 12];
         for at in [3, 8, 11] {
             marked[at] = true;

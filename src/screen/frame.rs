@@ -1,4 +1,4 @@
-//! Picture of a stream, its capture time and what is known about it.
+//! Frame of a stream: picture, capture time, text and secrets.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -12,58 +12,56 @@ use super::picture::{EncodeError, EncodeJpeg, Picture, Rect, TextLine};
 use crate::changed_regions::Changes;
 use crate::redact::{OwnPatterns, Redact, RedactedFrame, RedactedJpeg, name_of, secrets_on};
 
-/// A picture as it came, with nothing hidden.
+/// Unredacted frame.
 ///
-/// Once its text was read ([`Frame::read`]) it knows where secrets stand on
-/// it. Models, evidence, stills and previews get a [`RedactedFrame`] of it.
+/// After OCR ([`Frame::read`]) it holds the positions of secrets. Models,
+/// evidence, stills and previews get a [`RedactedFrame`] of it.
 #[derive(Debug, Clone)]
 pub struct Frame {
     pub stream: StreamName,
-    /// Counts the frames of this stream since the server started; a
-    /// publisher's return does not reset it.
+    /// Number of the frame on this stream since the server started; continued
+    /// when a publisher reconnects.
     pub seq: u64,
-    /// `seq` of the frame that began this generation: it moves when the change
-    /// gate saw the pixels really change.
+    /// `seq` of the frame that began this generation, as determined by the
+    /// change gate.
     pub generation: u64,
-    /// Generation that began this scene. The reader lets it move when what can
-    /// be read or seen from afar has changed, so that an unchanged screen need
-    /// not be looked at again; the generation itself until it was read.
+    /// Generation that began this scene. The OCR reader advances it on a
+    /// significant change, so that an unchanged screen is not analysed again;
+    /// the frame's own generation before OCR.
     pub scene: u64,
-    /// Scenes that this stream has shown by now, while it has been live; 0
-    /// where nobody reads it.
+    /// Number of scenes of this stream since it went live; 0 without OCR.
     pub told: u64,
     pub pts: MediaTime,
-    /// When the coded picture came in.
+    /// Arrival time of the encoded picture.
     pub captured_at: Timestamp,
     pub picture: Arc<Picture>,
     pub changes: Arc<Changes>,
-    /// The text on the picture in reading order; `None` until it was read.
+    /// Text on the picture in reading order; `None` before OCR.
     pub text: Option<Arc<[TextLine]>>,
     secrets: Arc<[SensitiveText]>,
-    /// User-defined patterns in force when the secrets were looked for.
+    /// User-defined patterns of the search for secrets.
     own: OwnPatterns,
     pub(super) encode: EncodeJpeg,
-    /// Made once for all frames with this picture, and given out by
-    /// [`RedactedFrame::still`] alone.
+    /// JPEG, encoded once for all frames with this picture, and accessed only
+    /// by [`RedactedFrame::still`].
     pub(super) still: Arc<OnceLock<Result<RedactedJpeg, EncodeError>>>,
-    /// Without secrets, and without personal data too; `None` where there is
-    /// nothing to hide. See [`RedactedFrame::of`].
+    /// Redacted versions: without secrets, and also without personal data;
+    /// `None` where there is nothing to hide. See [`RedactedFrame::of`].
     pub(super) redacted: Arc<[OnceLock<Option<RedactedFrame>>; 2]>,
 }
 
-/// A piece of text that must not leave.
+/// Secret text that must not leave the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SensitiveText {
-    /// Index of its line in [`Frame::text`]; past the end where nobody has read
-    /// what stands there.
+    /// Index of its line in [`Frame::text`]; past the end for an unread area.
     pub line: usize,
-    /// Its bytes of that line's text.
+    /// Range in bytes of that line's text.
     pub range: Range<usize>,
     /// Area painted over to hide it.
     pub rect: Rect,
     /// For instance `AWS access key`.
     pub kind: String,
-    /// Personal data, which only counts where that is asked for.
+    /// Flag: personal data, redacted only where configured.
     pub personal: bool,
 }
 
@@ -95,8 +93,7 @@ impl Frame {
         }
     }
 
-    /// The same frame, now with its text and what of it must not leave.
-    /// Picture and still stay shared.
+    /// Frame with its text and secrets. Picture and still stay shared.
     pub fn read(&self, text: Arc<[TextLine]>, secrets: Arc<[SensitiveText]>) -> Self {
         Self {
             text: Some(text),
@@ -106,9 +103,9 @@ impl Frame {
         }
     }
 
-    /// The same frame, with its secrets looked for by its own text alone and
-    /// with these patterns: in force is what holds when it leaves, not what
-    /// held when it was read. Costs a few milliseconds where they differ.
+    /// Frame with its secrets searched again by other patterns in its own text:
+    /// the patterns at the time of sending apply, not those at the time of OCR.
+    /// Takes a few milliseconds where they differ.
     pub fn hiding(self: &Arc<Self>, own: &OwnPatterns) -> Arc<Self> {
         let Some(text) = self.text.as_ref().filter(|_| self.own != *own) else {
             return Arc::clone(self);
@@ -120,21 +117,21 @@ impl Frame {
         Arc::new(frame)
     }
 
-    /// Sets the user-defined patterns its secrets were looked for with, beside
-    /// the known kinds.
+    /// Sets the user-defined patterns of the search for secrets, besides the
+    /// built-in ones.
     pub fn looked_for(mut self, own: &OwnPatterns) -> Self {
         self.own = own.clone();
         self
     }
 
-    /// The text as it may leave, without painting the picture.
+    /// Redacted text, without redacting the picture.
     pub fn redacted_text(&self, redact: Redact) -> Option<Arc<[TextLine]>> {
         let text = self.text.as_ref()?;
         let secrets: Vec<_> = self.hidden(redact).collect();
         Some(named(text, &secrets))
     }
 
-    /// Secrets that must not leave, as far as they were read.
+    /// Secrets that must not leave the server, as far as they were read.
     pub fn hidden(&self, redact: Redact) -> impl Iterator<Item = &SensitiveText> {
         let counts = move |secret: &&SensitiveText| match redact {
             Redact::Off => false,
@@ -144,15 +141,14 @@ impl Frame {
         self.secrets.iter().filter(counts)
     }
 
-    /// Text of a secret; only ever to be compared with.
+    /// Text of a secret, for comparison only.
     pub fn value_of(&self, secret: &SensitiveText) -> &str {
         let line = self.text.as_ref().and_then(|text| text.get(secret.line));
         line.and_then(|line| line.text.get(secret.range.clone()))
             .unwrap_or_default()
     }
 
-    /// Another picture of the same moment with that text on it, in which nothing
-    /// is left to hide; with a still of its own.
+    /// Redacted frame of the same time, with its own picture, text and still.
     pub(super) fn showing(&self, picture: Picture, text: Option<Arc<[TextLine]>>) -> Self {
         Self {
             picture: Arc::new(picture),
@@ -165,7 +161,7 @@ impl Frame {
     }
 }
 
-/// The lines with each secret's kind in its place.
+/// Lines with each secret replaced by its kind.
 pub(super) fn named(text: &[TextLine], secrets: &[&SensitiveText]) -> Arc<[TextLine]> {
     if secrets.is_empty() {
         return text.into();

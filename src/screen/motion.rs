@@ -1,19 +1,18 @@
-//! Which pixels have moved, finer than the change gate asks: what was read
-//! counts as known only where the picture is the same.
+//! Pixel-level motion, finer than the change gate: OCR results are reused only
+//! where the picture is the same.
 
 use crate::picture::{Picture, Rect};
 
-/// Side of the cells pictures are compared in, in pixels.
+/// Side of a compared cell in pixels.
 pub(super) const CELL: u32 = 8;
-/// Distance a sample has to move to count, and samples of a cell that have to.
+/// Minimum difference of a changed sample, and minimum changed samples of a
+/// cell.
 const SAMPLE_STEP: u8 = 20;
 const CELL_SAMPLES: usize = 5;
-/// Largest difference of a sample of a still picture from one encoding to the
-/// next.
+/// Largest difference of a sample between two encodings of a still picture.
 const CODING_STEP: u8 = 6;
 
-/// Per cell, row by row, whether it has moved between two pictures of one
-/// size.
+/// Motion flags per cell, row by row, between two pictures of one size.
 pub(super) fn cells(old: &Picture, new: &Picture) -> Vec<bool> {
     let (width, cell) = (new.width as usize, CELL as usize);
     let columns = width.div_ceil(cell);
@@ -36,7 +35,7 @@ pub(super) fn cells(old: &Picture, new: &Picture) -> Vec<bool> {
     moved
 }
 
-/// Marks the cells between two of a row that moved, where they are as near as
+/// Marks the cells between two moved ones of a row, where these are as near as
 /// words of one line.
 pub(super) fn close_gaps(cells: &mut [bool], columns: u32, widest: usize) {
     for row in cells.chunks_mut(columns.max(1) as usize) {
@@ -53,8 +52,8 @@ pub(super) fn close_gaps(cells: &mut [bool], columns: u32, widest: usize) {
     }
 }
 
-/// True if a sample of the rectangle differs by more than two encodings of one
-/// still picture do.
+/// True if a sample of the rectangle differs by more than between two encodings
+/// of a still picture.
 pub(super) fn sharpened(old: &Picture, new: &Picture, rect: &Rect) -> bool {
     let width = new.width as usize;
     let columns = rect.x as usize..(rect.right().min(new.width)) as usize;
@@ -68,8 +67,8 @@ pub(super) fn sharpened(old: &Picture, new: &Picture, rect: &Rect) -> bool {
     })
 }
 
-/// True if nothing of the rectangle has moved, but for `down` rows it went
-/// down altogether.
+/// True if the rectangle is unchanged except for a vertical shift by `down`
+/// rows.
 pub(super) fn same(old: &Picture, new: &Picture, rect: &Rect, down: i32) -> bool {
     let (width, cell) = (new.width as usize, CELL as usize);
     let (Some(top), Some(bottom)) = (

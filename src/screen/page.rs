@@ -1,5 +1,4 @@
-//! Text on one stream's screen: read once, and from then on only where it
-//! changed.
+//! Incremental OCR of one stream's screen: changed parts only.
 
 use std::sync::Arc;
 
@@ -11,56 +10,57 @@ use crate::motion::CELL;
 use crate::picture::{Picture, Rect, TextLine};
 use crate::text::SURE;
 
-/// Largest shift of a box, in pixels, at which it is still the same line.
+/// Largest shift of a box in pixels that is still the same line.
 const SAME_PLACE: u32 = 3;
-/// Seen around what is read, so that no letter is cut.
+/// Margin in pixels around a part, so that no letter is cut.
 const MARGIN: u32 = 24;
-/// Cells between two words of a line: what changed of it is read as one.
+/// Maximum cells between two words of a line, whose changes are read as one
+/// part.
 const WORDS_APART: usize = 5;
-/// From this share of the picture on it is read whole.
+/// Share of the picture above which it is read as a whole.
 const MOST_OF_IT: f64 = 0.6;
-/// Pixels searched for text at once: a screen of 4K. Searched as a whole, a
-/// larger one would be shrunk until small letters are gone.
+/// Maximum pixels per text detection: a 4K screen. A larger one would be
+/// downscaled until small letters are lost.
 const BAND: u64 = 3840 * 2176;
-/// Rows of its neighbours that are seen with a band, so that no line is cut.
+/// Rows of overlap between bands, so that no line is cut.
 const OVERLAP: u32 = 128;
-/// Seconds on one core.
+/// Limits of one OCR run, which takes seconds on one core.
 const A_TURN: OcrLimits = OcrLimits {
     pixels: 2 * BAND,
     columns: 400_000,
 };
 
-/// Pixels searched in one turn, and columns recognised. What a turn does not
-/// get to is unread until the next.
+/// Maximum pixels of detection and columns of recognition per run. The rest is
+/// unread until the next run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OcrLimits {
     pub(super) pixels: u64,
     pub(super) columns: u64,
 }
 
-/// A picture and everything that was read on it.
+/// Picture with its OCR result.
 #[derive(Debug, Clone)]
 pub(super) struct RecognisedScreen {
-    /// Each part as it was when it was read: a blur that clears up little by
-    /// little adds up to a change.
+    /// Picture with each part as of its OCR: a blur that sharpens gradually
+    /// adds up to a change.
     pub(super) picture: Arc<Picture>,
-    /// In reading order.
+    /// Lines in reading order.
     pub(super) lines: Arc<[TextLine]>,
-    /// Where something may stand that nobody has read.
+    /// Areas that may contain unread text.
     pub(super) unread: Arc<[Rect]>,
 }
 
-/// Cost of a reading.
+/// Cost of an OCR run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ReadCost {
-    /// Pixels that were searched for text.
+    /// Pixels of text detection.
     pub(super) pixels: u64,
-    /// Lines that had to be recognised.
+    /// Lines of text recognition.
     pub(super) lines: u64,
 }
 
 impl RecognisedScreen {
-    /// Page of a picture that could not be read.
+    /// Result of a picture that could not be read.
     pub(super) fn unread() -> Self {
         let nothing = Picture {
             width: 0,
@@ -76,7 +76,7 @@ impl RecognisedScreen {
         }
     }
 
-    /// Reads a picture, with the last page for what has not changed since.
+    /// Reads a picture, reusing the last result where nothing has changed.
     pub(super) fn read(
         last: Option<&Self>,
         picture: &Arc<Picture>,
@@ -85,7 +85,7 @@ impl RecognisedScreen {
         Self::read_within(last, picture, ocr, A_TURN)
     }
 
-    /// With so much to search and to recognise.
+    /// Reads a picture within the given limits of pixels and columns.
     pub(super) fn read_within(
         last: Option<&Self>,
         picture: &Arc<Picture>,
@@ -132,7 +132,7 @@ impl RecognisedScreen {
         let mut parts: Vec<_> = (stale.iter())
             .flat_map(|rect| bands(rect, width, height))
             .collect();
-        // Parts that waited go first, or they would wait for ever.
+        // Postponed parts go first, or they would starve.
         parts.sort_by_key(|(part, _)| !waiting.iter().any(|rect| rect.meets(part)));
         let mut unread = Vec::new();
         for (rect, seen) in &parts {
@@ -142,7 +142,7 @@ impl RecognisedScreen {
             }
             cost.pixels += seen.area();
             let read = ocr.read(picture, *seen, &mut left, waiting, |line| {
-                // Lines in the margin alone are known, and maybe cut off.
+                // Lines only in the margin are known, and maybe cut.
                 if !line.meets(rect) {
                     return KnownLine::Elsewhere;
                 }
@@ -157,7 +157,7 @@ impl RecognisedScreen {
                     }
                 }
             })?;
-            // Read anew as part of a longer line.
+            // Read again as part of a longer line.
             lines.retain(|line| {
                 !read
                     .lines
@@ -179,7 +179,7 @@ impl RecognisedScreen {
         Ok((page, cost))
     }
 
-    /// The last picture with what was read anew.
+    /// Last picture, updated with the newly read parts.
     fn as_read(&self, picture: &Picture, stale: &[Rect], recalled: &[Rect]) -> Arc<Picture> {
         if stale.is_empty() {
             return Arc::clone(&self.picture);
@@ -195,7 +195,7 @@ impl RecognisedScreen {
         Arc::new(read)
     }
 
-    /// Where the picture has moved, with the whole of every line touched.
+    /// Changed areas of the picture, extended to whole lines.
     fn stale(&self, picture: &Picture) -> Vec<Rect> {
         let (width, height) = (picture.width, picture.height);
         let columns = width.div_ceil(CELL);
@@ -232,14 +232,14 @@ impl RecognisedScreen {
         rects
     }
 
-    /// True if a line that was hard to read may be read better now.
+    /// True if a line of low confidence may be read better now.
     fn is_sharper(&self, picture: &Picture, line: &TextLine) -> bool {
         let hard = !line.text.is_empty() && line.confidence < SURE;
         hard && motion::sharpened(&self.picture, picture, &line.rect)
     }
 
-    /// Line there at the last reading, or `down` rows above, if nothing of it
-    /// has moved since.
+    /// Line at this place in the last result, or `down` rows above, if it is
+    /// unchanged.
     fn recall(&self, picture: &Picture, rect: &Rect, down: i32) -> Option<TextLine> {
         let near = |a: u32, b: u32| a.abs_diff(b) <= SAME_PLACE;
         let above = rect.y.checked_add_signed(-down)?;
@@ -254,7 +254,7 @@ impl RecognisedScreen {
             y: line.rect.y.checked_add_signed(down)?,
             ..line.rect
         };
-        // Both boxes: what was read, and what would be.
+        // Both boxes: the old and the new one.
         let same = !self.is_sharper(picture, line)
             && motion::same(&self.picture, picture, &there, down)
             && motion::same(&self.picture, picture, rect, down);
@@ -265,8 +265,8 @@ impl RecognisedScreen {
     }
 }
 
-/// Parts of a rectangle that are searched one by one, each with what is seen of
-/// its neighbours: all of it, or rows from the top.
+/// Bands of a rectangle for detection, with their overlap: all of it, or rows
+/// from the top.
 fn bands(rect: &Rect, width: u32, height: u32) -> Vec<(Rect, Rect)> {
     if rect.area() <= BAND {
         return vec![(*rect, rect.grown(MARGIN, width, height))];
@@ -300,17 +300,17 @@ fn centre(rect: &Rect) -> Rect {
     }
 }
 
-/// Prior knowledge of a line found, which decides if it has to be read.
+/// Prior result of a detected line, which decides if it has to be read.
 pub(super) enum KnownLine {
-    /// Its text is known.
+    /// Text known from the last result.
     Line(TextLine),
-    /// It is none of what is asked for.
+    /// Outside the requested part.
     Elsewhere,
     No,
 }
 
-/// Rows from the top, each from the left. Two lines share a row when the
-/// middle of one lies within the other.
+/// Sorts lines into rows from the top, each from the left. Two lines share a
+/// row when the middle of one is within the other.
 fn in_reading_order(lines: &mut Vec<TextLine>) {
     lines.sort_by_key(|line| 2 * line.rect.y + line.rect.height);
     let mut ordered = Vec::with_capacity(lines.len());
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_recalled_until_a_character_of_it_moves() {
+    fn line_is_reused_until_it_changes() {
         let place = Rect {
             x: 10,
             y: 10,
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scrolled_line_is_recalled_where_it_is_now() {
+    fn scrolled_line_is_reused_at_its_new_place() {
         let mut old = Picture::grey(320, 240);
         paint(&mut old, rect(20, 100));
         let mut new = Picture::grey(320, 240);
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_any_size_is_searched_all_of_it_and_none_of_it_shrunk_away() {
+    fn picture_of_any_size_is_covered_without_downscaling() {
         for (width, height) in [(1920, 1080), (3840, 2160), (7680, 4320), (16_384, 16_384)] {
             let all = Rect {
                 x: 0,
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_is_read_next_though_nothing_moved() {
+    fn unread_parts_are_read_next_without_motion() {
         let unread = rect(100, 100);
         let page = RecognisedScreen {
             picture: Arc::new(Picture::grey(320, 240)),
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_read_row_by_row() {
+    fn table_is_read_row_by_row() {
         let at = |x, y| line("", rect(x, y));
         let mut lines = vec![
             at(200, 103),

@@ -1,10 +1,10 @@
-//! Pictures, the places on them, and how they are encoded.
+//! Pictures, rectangles on them, and their encoding.
 
 use std::fmt;
 
 use bytes::Bytes;
 
-/// A rectangle in pixels of its picture, origin at the top left.
+/// Rectangle in pixels of its picture, origin at the top left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rect {
     pub x: u32,
@@ -26,7 +26,7 @@ impl Rect {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// True if they share a pixel.
+    /// True if they overlap.
     pub fn meets(&self, other: &Self) -> bool {
         self.x < other.right()
             && other.x < self.right()
@@ -34,7 +34,7 @@ impl Rect {
             && other.y < self.bottom()
     }
 
-    /// The smallest that holds both.
+    /// Bounding rectangle of both.
     pub fn with(&self, other: &Self) -> Self {
         let (x, y) = (self.x.min(other.x), self.y.min(other.y));
         Self {
@@ -45,7 +45,8 @@ impl Rect {
         }
     }
 
-    /// Larger by so much on every side, within a picture of that size.
+    /// Rectangle grown by a margin on every side, clipped to a picture of that
+    /// size.
     pub fn grown(&self, margin: u32, width: u32, height: u32) -> Self {
         let (x, y) = (self.x.saturating_sub(margin), self.y.saturating_sub(margin));
         Self {
@@ -64,7 +65,8 @@ impl Rect {
         }
     }
 
-    /// From `[ymin, xmin, ymax, xmax]` in thousandths of a picture of that size.
+    /// Rectangle from `[ymin, xmin, ymax, xmax]` in thousandths of a picture of
+    /// that size.
     pub fn from_thousandths(bounds: [u16; 4], width: u32, height: u32) -> Self {
         let [top, left, bottom, right] = bounds;
         let at = |thousandths: u16, side: u32| u32::from(thousandths) * side / 1000;
@@ -100,8 +102,8 @@ pub struct TextLine {
     pub confidence: f32,
 }
 
-/// A decoded picture: 8-bit planar 4:2:0, full range, BT.601 matrix (what a
-/// JFIF file stores), planes without padding.
+/// Decoded picture: 8-bit planar 4:2:0, full range, BT.601 matrix (as in JFIF),
+/// planes without padding.
 ///
 /// `y` holds `width * height` samples; `u` and `v` hold
 /// `width.div_ceil(2) * height.div_ceil(2)` each.
@@ -136,7 +138,7 @@ impl Picture {
 }
 
 impl Picture {
-    /// Half as wide and half as high, each sample the mean of four.
+    /// Picture at half the width and height, each sample the mean of four.
     pub fn halved(&self) -> Self {
         let (width, height) = (self.width as usize, self.height as usize);
         let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
@@ -149,7 +151,7 @@ impl Picture {
         }
     }
 
-    /// That part of the picture, from an even column and row.
+    /// Part of the picture, from an even column and row.
     pub fn crop(&self, part: Rect) -> Self {
         let (left, top) = (part.x.min(self.width) & !1, part.y.min(self.height) & !1);
         let (right, bottom) = (part.right().min(self.width), part.bottom().min(self.height));
@@ -174,8 +176,8 @@ impl Picture {
         }
     }
 
-    /// Puts that part of another picture of the same size there, with the odd
-    /// column or row beside it whose colour it shares.
+    /// Copies a part of another picture of the same size, with the odd column
+    /// or row beside it that shares its chroma samples.
     pub fn paste(&mut self, from: &Self, part: &Rect) {
         let (right, bottom) = (part.right().min(self.width), part.bottom().min(self.height));
         let mut put = |plane: fn(&mut Self) -> &mut Vec<u8>, source: &[u8], halves: u32| {
@@ -195,8 +197,8 @@ impl Picture {
         put(|picture| &mut picture.v, &from.v, 2);
     }
 
-    /// Twice as wide and twice as high; what lies between two samples is
-    /// their mean.
+    /// Picture at twice the width and height; samples in between are means
+    /// (linear interpolation).
     pub fn doubled(&self) -> Self {
         let (width, height) = (self.width as usize, self.height as usize);
         Self {
@@ -208,7 +210,7 @@ impl Picture {
         }
     }
 
-    /// The picture with those rectangles black, as far as they lie in it.
+    /// Picture with those rectangles black, clipped to it.
     pub fn without(&self, covered: &[Rect]) -> Self {
         let mut picture = self.clone();
         let (width, height) = (self.width, self.height);
@@ -219,7 +221,7 @@ impl Picture {
             fill(&mut picture.y, width, (left, right), (top, bottom), 0);
             let half = width.div_ceil(2);
             let (across, down) = ((left / 2, right.div_ceil(2)), (top / 2, bottom.div_ceil(2)));
-            // Without colour.
+            // Neutral chroma.
             fill(&mut picture.u, half, across, down, 128);
             fill(&mut picture.v, half, across, down, 128);
         }
@@ -234,7 +236,8 @@ fn fill(plane: &mut [u8], width: u32, across: (u32, u32), down: (u32, u32), valu
     }
 }
 
-/// `size` is that of the result, which may lack a last column or row.
+/// Plane at half size; `size` is that of the result, which may lack a last
+/// column or row.
 fn double(plane: &[u8], stride: usize, size: (usize, usize)) -> Vec<u8> {
     let rows = plane.len() / stride.max(1);
     let mut doubled = Vec::with_capacity(size.0 * size.1);
@@ -251,7 +254,7 @@ fn double(plane: &[u8], stride: usize, size: (usize, usize)) -> Vec<u8> {
     doubled
 }
 
-/// At an odd edge the last sample counts twice.
+/// Plane averaged by four; at an odd edge the last sample counts twice.
 fn halve(plane: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut half = Vec::with_capacity(width.div_ceil(2) * height.div_ceil(2));
     for y in (0..height).step_by(2) {
@@ -267,8 +270,8 @@ fn halve(plane: &[u8], width: usize, height: usize) -> Vec<u8> {
     half
 }
 
-/// Encodes a picture as a baseline JPEG of the same size. Given to each frame
-/// by whoever decodes, so that this file needs no codec.
+/// Encoder of a picture as a baseline JPEG of the same size. Injected by the
+/// decoder, so that this wing needs no codec.
 pub type EncodeJpeg = fn(&Picture) -> Result<Bytes, EncodeError>;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -284,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_halves_down_to_one_sample() {
+    fn picture_is_halved_down_to_one_sample() {
         let picture = Picture {
             width: 3,
             height: 2,
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_cut_out_and_enlarged() {
+    fn part_is_cropped_and_enlarged() {
         let picture = Picture {
             width: 4,
             height: 3,
@@ -328,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn rectangles_know_their_place() {
+    fn rectangles_are_converted_and_compared() {
         let rect = Rect {
             x: 10,
             y: 20,

@@ -2,18 +2,17 @@
 
 use crate::picture::{Picture, Rect};
 
-/// Averages a row is known by.
+/// Averages per row, which identify it.
 const BUCKETS: usize = 16;
-/// Less is no window that scrolls.
+/// Minimum size in pixels of a scrolling area.
 const SMALLEST: u32 = 64;
-/// Mean distance of the averages, in steps of brightness, up to which rows are
-/// taken for the same.
+/// Maximum mean difference of the averages, in luma steps, of equal rows.
 const ALIKE: f32 = 3.0;
-/// Share of the distance without movement that it has to stay below.
+/// Maximum ratio to the difference without a shift.
 const BETTER: f32 = 0.5;
 
-/// Rows the content of the rectangle has gone down (up: below zero) from one
-/// picture to another of the same size, if most of it did.
+/// Vertical shift of the rectangle's content in rows (down is positive) between
+/// two pictures of the same size; `None` unless most of it shifted.
 pub(super) fn distance(old: &Picture, new: &Picture, rect: &Rect) -> Option<i32> {
     if rect.width < SMALLEST || rect.height < SMALLEST {
         return None;
@@ -47,7 +46,7 @@ fn rows(picture: &Picture, rect: &Rect) -> Vec<RowProfile> {
     (rect.y..rect.bottom()).map(row).collect()
 }
 
-/// Mean distance of the rows that both have.
+/// Mean difference of the rows in both.
 fn apart(old: &[RowProfile], new: &[RowProfile], down: i32) -> f32 {
     let shift = down.unsigned_abs() as usize;
     let (old, new) = if down >= 0 {
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scroll_is_measured_and_a_switch_is_none() {
+    fn scroll_is_measured_and_a_switch_is_none() {
         let rect = Rect {
             x: 0,
             y: 0,

@@ -116,7 +116,7 @@ impl Runner {
 
     pub(super) async fn run(mut self, findings: Record, shutdown: CancellationToken) {
         let mut record_events = findings.events();
-        let mut redeliveries = self.board.asked();
+        let mut redeliveries = self.board.redeliveries();
         self.board.update(&self.settings.name, |row| {
             row.state = "ready".to_owned();
         });
@@ -262,7 +262,7 @@ impl Runner {
 
     /// Queues the dead letters to be redelivered.
     async fn send_again(&mut self, findings: &Record) -> Result<(), WriteRefusal> {
-        for event in self.board.take_asked(&self.settings.name) {
+        for event in self.board.take_redeliveries(&self.settings.name) {
             if self.queue.holds(event) {
                 continue;
             }

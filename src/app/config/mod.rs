@@ -1,8 +1,8 @@
 //! Configuration of the server: flags, environment, `agents.toml` and
-//! `watchtower.toml`, read once and checked whole.
+//! `watchtower.toml`, read once and validated as a whole.
 //!
 //! Every fault of a file is reported at once, each with its path. Secrets come
-//! from the environment alone and are kept in [`Secret`].
+//! only from the environment and are held in [`Secret`].
 
 mod settings;
 
@@ -16,35 +16,35 @@ use watchtower_base::secret::Secret;
 use watchtower_models::settings::Provider;
 use watchtower_screen::redact::Redact;
 
-/// Where to listen and where things lie: the flags of `serve`.
+/// Flags of `serve`: listen addresses and folders.
 #[derive(Debug, Clone)]
 pub struct Places {
     pub config: PathBuf,
     pub settings: PathBuf,
     pub rtmp: SocketAddr,
-    /// Where encrypted publishers connect; needs `[tls]`.
+    /// RTMPS listen address; requires `[tls]`.
     pub rtmps: Option<SocketAddr>,
     pub http: SocketAddr,
     pub data: PathBuf,
-    /// Where viewers' media flows, over UDP and TCP alike.
+    /// WebRTC listen address, UDP and TCP.
     pub webrtc: SocketAddr,
-    /// The address or host name viewers reach `webrtc` by, behind NAT.
+    /// Public address or host name of `webrtc`, behind NAT.
     pub public_address: Option<String>,
     pub logs: PathBuf,
     pub models: PathBuf,
 }
 
-/// Values that only the environment may set.
+/// Values set only by the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
     pub stream_key: Option<Secret>,
     pub console_token: Option<Secret>,
     pub api_key: Option<Secret>,
-    /// Signing secret of external tools that decide about incidents.
+    /// Signing secret of external tools that change incidents.
     pub inbound_secret: Option<Secret>,
-    /// For an OpenAI-style server; many on this machine need none.
+    /// API key of an OpenAI-style server; many local ones need none.
     pub openai_key: Option<Secret>,
-    /// Not secret, but of the same place.
+    /// Not secret, but from the environment too.
     pub gemini_base_url: Option<String>,
     pub openai_base_url: Option<String>,
 }
@@ -66,7 +66,7 @@ impl Secrets {
     }
 }
 
-/// The whole configuration, valid.
+/// Validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub places: Places,
@@ -75,7 +75,7 @@ pub struct Config {
     pub secrets: Secrets,
 }
 
-/// Why there is no configuration.
+/// Error of a configuration that can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("failed to read {}: {source}; {hint}", file.display())]
@@ -86,7 +86,7 @@ pub enum ConfigError {
     },
     #[error(transparent)]
     Faults(#[from] Faults),
-    /// Both files have faults.
+    /// Faults in both files.
     #[error("{0}\n{1}")]
     Both(Faults, Faults),
     #[error(
@@ -127,7 +127,7 @@ impl Config {
         }
     }
 
-    /// Provider for an agent that names no model of its own.
+    /// Default provider of agents without a `model`.
     pub fn default_provider(&self) -> Provider {
         let by_key = match self.secrets.api_key {
             Some(_) => Provider::Gemini,
@@ -136,8 +136,7 @@ impl Config {
         self.panel.model.provider.unwrap_or(by_key)
     }
 
-    /// True if an agent needs the screen's text, and so the OCR model: one that
-    /// goes by it, or one whose frames are redacted by it.
+    /// True if an agent needs OCR, for its analysis or for redaction.
     pub fn reads_text(&self) -> bool {
         let default = self.default_provider();
         let model = &self.panel.model;

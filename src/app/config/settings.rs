@@ -12,7 +12,7 @@ use watchtower_record::settings::{LogSettings, StoreSettings, logs, store};
 use watchtower_screen::settings::{OcrSettings, ocr};
 use watchtower_sinks::settings::{self, SinkSettings};
 
-/// All of `watchtower.toml`.
+/// Sections of `watchtower.toml`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub rtmp: RtmpSettings,
@@ -22,7 +22,7 @@ pub struct Settings {
     pub logs: LogSettings,
     pub webrtc: WebrtcSettings,
     pub watchdog: WatchdogSettings,
-    /// Without it nothing is encrypted but the viewers' media.
+    /// Certificate; without it only viewers' media is encrypted.
     pub tls: Option<TlsSettings>,
     pub sinks: Vec<SinkSettings>,
 }
@@ -34,7 +34,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads the text of a `watchtower.toml`; `file` only names it in faults.
+    /// Parses a `watchtower.toml`; `file` is its name in faults.
     pub fn parse(text: &str, file: &str) -> Result<Self, Faults> {
         let mut faults = Faults::new(file);
         let table = parse_table(text, file)?;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sample_says_the_defaults() {
+    fn sample_file_states_the_defaults() {
         let text = include_str!("../../../watchtower.toml");
         let sample = Settings::parse(text, "watchtower.toml").unwrap();
         assert_eq!(sample, Settings::default());

@@ -1,4 +1,4 @@
-//! Everything wrong with a configuration file, at once.
+//! Faults of a configuration file, reported all at once.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use crate::text::counted;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub path: String,
-    /// Names the value and what was expected.
+    /// Message that names the value and what was expected.
     pub message: String,
 }
 
-/// All that is wrong with a file; never empty as an error.
+/// All faults of a file; never empty as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Faults {
     pub file: String,

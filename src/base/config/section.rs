@@ -1,5 +1,5 @@
-//! Reads a TOML table key by key, noting every fault on the way instead of
-//! stopping at the first. What nobody asked for is an unknown key.
+//! Reader of a TOML table, key by key, which collects every fault instead of
+//! stopping at the first. Keys left unread are unknown keys.
 
 use std::time::Duration;
 
@@ -30,20 +30,20 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Defaults of a section: what it reads as when nothing is written in it.
+    /// Defaults of a section: its value when no key is set.
     pub fn defaults<T>(read: impl FnOnce(Section<'_>) -> T) -> T {
         let mut faults = Faults::new("");
         read(Section::new(Table::new(), "", &mut faults))
     }
 
-    /// A sub-table; an empty one when it isn't there.
+    /// Sub-table; empty when absent.
     pub fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = self.path_of(key);
         let table = self.table(key);
         Section::new(table, path, self.faults)
     }
 
-    /// The tables under a table, by their names.
+    /// Sub-tables of a table, by name.
     pub fn each<T>(&mut self, key: &'static str, read: impl Fn(&str, Section<'_>) -> T) -> Vec<T> {
         let mut all = Vec::new();
         for (name, value) in self.table(key) {
@@ -60,7 +60,7 @@ impl<'a> Section<'a> {
         all
     }
 
-    /// A table of whatever keys; an empty one when it isn't there.
+    /// Table with arbitrary keys; empty when absent.
     pub fn table(&mut self, key: &'static str) -> Table {
         match self.take(key) {
             None => Table::new(),
@@ -69,7 +69,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// An array of tables (`[[key]]`).
+    /// Array of tables (`[[key]]`).
     pub fn tables(&mut self, key: &'static str) -> Vec<Table> {
         match self.take(key) {
             None => Vec::new(),
@@ -93,14 +93,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A string that must be there and not be blank.
+    /// Required string that is not blank.
     pub fn required_text(&mut self, key: &'static str) -> String {
-        let there = self.table.contains_key(key);
+        let present = self.table.contains_key(key);
         let text = self.text(key);
         match text {
             Some(text) if !text.trim().is_empty() => return text.trim().to_owned(),
             Some(text) => self.fault(key, format!("must not be blank, got {text:?}")),
-            None if !there => self.fault(key, "is missing"),
+            None if !present => self.fault(key, "is missing"),
             None => {}
         }
         String::new()
@@ -157,7 +157,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A span such as `"10s"`, `"1m 30s"` or `"500ms"`.
+    /// Duration such as `"10s"`, `"1m 30s"` or `"500ms"`.
     pub fn duration(
         &mut self,
         key: &'static str,
@@ -222,7 +222,7 @@ impl<'a> Section<'a> {
         self.faults.add(path, message);
     }
 
-    /// To be called last: whatever is left was not asked for.
+    /// Reports the keys left unread as unknown; call it last.
     pub fn finish(self) {
         for key in self.table.keys() {
             let path = join(&self.path, key);

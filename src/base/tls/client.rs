@@ -1,4 +1,4 @@
-//! The other end: connecting with TLS where no HTTP library does it for us.
+//! TLS client, for connections without an HTTP library.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use crate::tls::settings::TlsSettings;
 
 pub use tokio_rustls::client::TlsStream as ClientStream;
 
-/// Trusts the system's authorities, and those of a file beside them.
+/// TLS client that trusts the system's authorities, and those of a file.
 #[derive(Clone)]
 pub struct Connector(Arc<ClientConfig>);
 
@@ -27,7 +27,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// Client certificate and its key, read and held against each other.
+/// Client certificate and its key, checked to match.
 #[derive(Clone)]
 pub struct Identity {
     resolver: Arc<SingleCertAndKey>,
@@ -35,7 +35,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An error names the file and what is wrong with it.
+    /// Reads both files; an error names the file and its fault.
     pub fn of(files: Option<&TlsSettings>) -> Result<Option<Self>, String> {
         let Some(settings) = files else {
             return Ok(None);
@@ -49,7 +49,7 @@ impl Identity {
         }))
     }
 
-    /// Both, for a library that reads them itself.
+    /// Certificate and key as PEM, for a library that parses them itself.
     pub fn pem(&self) -> &[u8] {
         &self.pem
     }
@@ -62,7 +62,8 @@ impl fmt::Debug for Identity {
 }
 
 impl Connector {
-    /// An error names the file. With an identity it is shown to who asks.
+    /// Reads the authorities; an error names the file. The identity is
+    /// presented to servers that request a client certificate.
     pub fn new(ca_file: Option<&Path>, identity: Option<Identity>) -> Result<Self, String> {
         let mut roots = Vec::new();
         if let Some(file) = ca_file {
@@ -91,12 +92,13 @@ impl Connector {
         Ok(Self(Arc::new(config)))
     }
 
-    /// For a library that connects by itself.
+    /// Configuration for a library that connects by itself.
     pub fn config(&self) -> ClientConfig {
         ClientConfig::clone(&self.0)
     }
 
-    /// Over a connection to `host`, whose certificate has to be for that name.
+    /// Makes the handshake over a connection to `host`, whose certificate must
+    /// be valid for that name.
     pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         host: &str,

@@ -5,21 +5,22 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// An encrypted connection.
+/// Encrypted connection.
 pub type TlsConnection = TlsStream<TcpStream>;
 
-/// The first byte of every TLS connection: a handshake record (RFC 8446,
-/// section 5.1).
+/// First byte of every TLS connection: the content type of a handshake record
+/// (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// Makes the handshake, always with the newest certificate.
+/// Makes handshakes with the newest certificate.
 #[derive(Clone)]
 pub struct Acceptor(TlsAcceptor);
 
-/// Why there is no encrypted connection.
+/// Reason of a failed handshake.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// Untouched, so that it can be answered in its own protocol.
+    /// Peer without TLS; nothing was read, so that it can be answered in its
+    /// own protocol.
     #[error("not a TLS client")]
     NotTls(TcpStream),
     #[error("disconnected during the TLS handshake")]
@@ -33,7 +34,7 @@ impl Acceptor {
         Self(acceptor)
     }
 
-    /// Takes as long as the peer does: the caller sets the deadline.
+    /// Makes a handshake without a deadline; the caller sets one.
     pub async fn accept(&self, socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
         let mut first = [0];
         match socket.peek(&mut first).await? {

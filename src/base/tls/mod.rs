@@ -1,9 +1,9 @@
-//! The server's certificate, and the handshake with it, for every edge that
-//! takes TCP connections (RFC 8446, RFC 5246).
+//! Server certificate and TLS handshake for every TCP listener (RFC 8446, RFC
+//! 5246).
 //!
-//! Owns the pair of files of `[tls]`: reads and checks them, notices when they
-//! change, and goes on with the old pair when the new one is not in order.
-//! Owns no socket and no deadline; those are the edges'.
+//! Owns the pair of files of `[tls]`: reads and checks them, notices changes,
+//! and keeps the old pair when the new one is invalid. Sockets and deadlines
+//! are the listeners'.
 
 mod client;
 mod handshake;
@@ -31,7 +31,7 @@ use crate::tls::settings::TlsSettings;
 use pair::Files;
 use watch::Watch;
 
-/// A pair of certificate and key in use.
+/// Pair of certificate and key in use.
 #[derive(Debug)]
 pub struct Tls {
     config: ServerConfig,
@@ -44,15 +44,15 @@ pub fn crypto() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Makes it the default of this process, for libraries that ask rustls for
-/// one. May be called any number of times.
+/// Installs it as the default of this process, for libraries that use rustls'
+/// default provider. May be called any number of times.
 pub fn install_crypto() {
-    // Fails when there is one already: this one.
+    // Fails only if it is installed already.
     ring::default_provider().install_default().ok();
 }
 
 impl Tls {
-    /// Reads the pair; an error names the file and what is wrong with it.
+    /// Reads the pair; an error names the file and its fault.
     pub fn open(settings: TlsSettings) -> Result<Self, PairError> {
         let files = Files::read(&settings)?;
         let fingerprint = files.fingerprint();
@@ -76,7 +76,7 @@ impl Tls {
         self.watch.certificate()
     }
 
-    /// Offers these protocols by ALPN (RFC 7301); none of them, none offered.
+    /// Offers these protocols by ALPN (RFC 7301); without any, no ALPN.
     pub fn acceptor(&self, protocols: &[&str]) -> Acceptor {
         let mut config = self.config.clone();
         config.alpn_protocols = protocols
@@ -86,8 +86,8 @@ impl Tls {
         Acceptor::new(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Follows the files until `shutdown`. Connections that are open keep what
-    /// they began with.
+    /// Reloads the files as they change, until `shutdown`. Open connections
+    /// keep their certificate.
     pub async fn run(self, shutdown: CancellationToken) {
         let current = self.current;
         let install = |pair| *current.0.write().unwrap_or_else(PoisonError::into_inner) = pair;

@@ -1,4 +1,4 @@
-//! A certificate file and its key file, read and held against each other.
+//! Certificate file and its key file, checked to match.
 
 use std::fmt;
 use std::fs::File;
@@ -18,10 +18,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::text::counted;
 use crate::tls::settings::TlsSettings;
 
-/// Bytes; a chain of certificates is a few thousand.
+/// Maximum size of a file in bytes; a chain of certificates has a few thousand.
 const LARGEST: u64 = 1 << 20;
-/// An ACME client renews a month before the end: with less than this left it
-/// has failed for weeks.
+/// Remaining validity below which a warning is logged. An ACME client renews a
+/// month before expiry: with less left it has failed for weeks.
 const SOON: i64 = 14;
 const DAY: i64 = 24 * 60 * 60;
 
@@ -29,7 +29,7 @@ const DAY: i64 = 24 * 60 * 60;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("tls.{key} {}: {why}", file.display())]
 pub struct PairError {
-    /// The key in `[tls]` that names the file.
+    /// Key in `[tls]` that names the file.
     key: &'static str,
     file: PathBuf,
     why: String,
@@ -48,7 +48,7 @@ impl PairError {
         Self::new("certificate", &settings.certificate, why.to_string())
     }
 
-    /// In the words of a sink's settings.
+    /// Converts the fault to one of a sink's settings.
     pub(super) fn of_client(&self) -> String {
         format!("client_{} {}: {}", self.key, self.file.display(), self.why)
     }
@@ -61,7 +61,7 @@ impl PairError {
 /// Summary of a certificate for display: names and expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// Host names and addresses it is for.
+    /// Host names and addresses it is valid for.
     pub names: Vec<String>,
     pub expires: Timestamp,
 }
@@ -80,7 +80,7 @@ impl Certificate {
         Ok(Self { names, expires })
     }
 
-    /// Whole days; negative when it is over.
+    /// Whole days until expiry; negative after it.
     pub fn days_left(&self) -> i64 {
         (self.expires.as_second() - Timestamp::now().as_second()).div_euclid(DAY)
     }
@@ -89,7 +89,7 @@ impl Certificate {
         self.days_left() < 0
     }
 
-    /// It is time that somebody looked.
+    /// True if it has expired or will soon.
     pub fn ends_soon(&self) -> bool {
         self.days_left() < SOON
     }
@@ -126,7 +126,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// Certificate and key that belong together.
+/// Certificate and the key that matches it.
 pub(super) struct Pair {
     pub(super) certified: Arc<CertifiedKey>,
     pub(super) certificate: Certificate,
@@ -147,12 +147,12 @@ impl Files {
         })
     }
 
-    /// Both, one after the other.
+    /// Reads both files, one after the other.
     pub(super) fn together(&self) -> Vec<u8> {
         [&self.certificate[..], b"\n", &self.key].concat()
     }
 
-    /// Tells one content from another without keeping a key for it.
+    /// Fingerprint of the content, so that no key is kept for comparison.
     pub(super) fn fingerprint(&self) -> [u8; 32] {
         let parts = [&self.certificate, &self.key].map(Sha256::digest);
         Sha256::digest(parts.concat()).into()

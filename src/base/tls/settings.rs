@@ -7,9 +7,10 @@ use crate::config::section::Section;
 /// `[tls]`: two PEM files, relative to the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// The server's certificate first, then those between it and the root.
+    /// Certificate chain: the server's certificate first, then the
+    /// intermediates.
     pub certificate: PathBuf,
-    /// Its private key, without a passphrase.
+    /// Private key, without a passphrase.
     pub key: PathBuf,
 }
 

@@ -31,7 +31,7 @@ fn write(settings: &TlsSettings, certificate: &str, key: &str) {
 }
 
 #[test]
-fn a_pair_tells_whom_it_is_for_and_how_long() {
+fn pair_states_names_and_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));
@@ -51,7 +51,7 @@ fn a_pair_tells_whom_it_is_for_and_how_long() {
 }
 
 #[test]
-fn a_fault_names_the_file_and_what_is_wrong() {
+fn fault_names_the_file_and_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));
@@ -84,37 +84,37 @@ fn a_fault_names_the_file_and_what_is_wrong() {
 }
 
 #[test]
-fn a_change_counts_once_it_has_settled() {
+fn changed_files_are_reloaded_once_settled() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
     let (certificate, key) = pair((4096, 1, 1));
     write(&settings, &certificate, &key);
     let Tls { mut watch, .. } = Tls::open(settings.clone()).unwrap();
-    let look = |watch: &mut Watch| watch.look(Files::read(&settings));
-    assert!(look(&mut watch).is_none(), "nothing has changed");
+    let poll = |watch: &mut Watch| watch.poll(Files::read(&settings));
+    assert!(poll(&mut watch).is_none(), "nothing has changed");
 
     // Files replaced one after the other: no error for the moment between.
     let (newer, its_key) = pair((4096, 1, 1));
     fs::write(&settings.certificate, &newer).unwrap();
-    assert!(look(&mut watch).is_none());
+    assert!(poll(&mut watch).is_none());
     fs::write(&settings.key, &its_key).unwrap();
-    assert!(look(&mut watch).is_none());
-    assert!(look(&mut watch).unwrap().is_ok());
-    assert!(look(&mut watch).is_none(), "told once");
+    assert!(poll(&mut watch).is_none());
+    assert!(poll(&mut watch).unwrap().is_ok());
+    assert!(poll(&mut watch).is_none(), "reported once");
 
-    // Left half done: told once.
+    // A half-finished replacement is reported once.
     fs::write(&settings.certificate, &certificate).unwrap();
-    assert!(look(&mut watch).is_none());
-    let error = look(&mut watch).unwrap().err().unwrap();
+    assert!(poll(&mut watch).is_none());
+    let error = poll(&mut watch).unwrap().err().unwrap();
     assert!(error.to_string().contains("is not the key of"), "{error}");
-    assert!(look(&mut watch).is_none());
+    assert!(poll(&mut watch).is_none());
     fs::remove_file(&settings.key).unwrap();
-    assert!(look(&mut watch).is_none());
-    let error = look(&mut watch).unwrap().err().unwrap();
+    assert!(poll(&mut watch).is_none());
+    let error = poll(&mut watch).unwrap().err().unwrap();
     assert!(error.to_string().contains("no such file"), "{error}");
 
-    // Put right again: it is what is in use.
+    // The repaired pair is in use.
     write(&settings, &newer, &its_key);
-    assert!(look(&mut watch).is_none());
-    assert!(look(&mut watch).is_none());
+    assert!(poll(&mut watch).is_none());
+    assert!(poll(&mut watch).is_none());
 }

@@ -1,6 +1,6 @@
-//! Notices that the files have changed, however that was done: written in
-//! place, renamed over, or a symbolic link put elsewhere (as certbot does).
-//! Their content says so; times and file numbers may not.
+//! Detection of changed files, whether written in place, renamed over, or
+//! behind another symbolic link (as certbot does). The content is compared:
+//! times and inode numbers may stay the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tracing::{info, warn};
 use super::pair::{Certificate, Files, Pair, PairError};
 use crate::tls::settings::TlsSettings;
 
-/// Between two looks at the files, which are a few kB.
-const LOOK: Duration = Duration::from_secs(2);
-/// Between two warnings that the certificate ends.
+/// Polling interval of the files, which are a few kB.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval of warnings that the certificate expires.
 const REMIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// State of the files: their fingerprint, or the error reading them.
@@ -28,7 +28,7 @@ pub(super) struct Watch {
     served: KeyPairDigest,
     /// State at the last check.
     last: KeyPairDigest,
-    /// Flag: `last` was dealt with.
+    /// Flag: `last` was handled.
     settled: bool,
 }
 
@@ -51,18 +51,18 @@ impl Watch {
         &self.certificate
     }
 
-    /// Hands every new pair that is in order to `install`; never ends.
+    /// Passes every new valid pair to `install`; never ends.
     pub(super) async fn follow(mut self, install: impl Fn(Arc<CertifiedKey>)) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL_INTERVAL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reminded = None;
         loop {
-            looks.tick().await;
+            polls.tick().await;
             let settings = self.settings.clone();
-            // The disk may be slow, or far away.
+            // The disk may be slow, or on the network.
             let read = tokio::task::spawn_blocking(move || Files::read(&settings)).await;
             let Ok(files) = read else { continue };
-            match self.look(files) {
+            match self.poll(files) {
                 None => {}
                 Some(Ok(pair)) => {
                     info!("certificate reloaded: {}", pair.certificate);
@@ -82,10 +82,9 @@ impl Watch {
         }
     }
 
-    /// A pair, or what is wrong with it, once for every change. A change
-    /// counts when the next look finds the same: the two files are seldom
-    /// written at once.
-    pub(super) fn look(
+    /// Pair or its fault, once for every change. A change counts when the next
+    /// poll finds the same: the two files are seldom written at once.
+    pub(super) fn poll(
         &mut self,
         files: Result<Files, PairError>,
     ) -> Option<Result<Pair, PairError>> {

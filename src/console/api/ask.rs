@@ -1,4 +1,4 @@
-//! A question about what was on the screens, answered from the record alone.
+//! Questions about past screens, answered from the record alone.
 //!
 //! Search first: it finds the lines and findings that match the question. The
 //! configured model, where there is one, then answers from those and has to
@@ -25,9 +25,9 @@ use crate::http::list::bad_request;
 use crate::http::problem::{Failed, NotDone, Problem};
 
 const LONGEST: usize = 500;
-/// Citations in one answer.
+/// Maximum citations in one answer.
 const MOST: usize = 8;
-/// Entries of the record that a model is given.
+/// Maximum entries of the record in a model's prompt.
 const RECORD: usize = 60;
 
 /// Stop words.
@@ -47,7 +47,7 @@ const UNSAID: &str = "No answer in the matching screen text and findings";
 #[serde(deny_unknown_fields)]
 #[schema(as = Question)]
 pub(crate) struct AskRequest {
-    /// In words, 1 to 500 characters.
+    /// Text of the question, 1 to 500 characters.
     #[schema(
         min_length = 1,
         max_length = 500,
@@ -90,18 +90,18 @@ pub(crate) struct Citation {
     stream: String,
     /// Line as displayed, or the finding's title.
     text: String,
-    /// Agent that found it; null for a line of a screen.
+    /// Agent that found it; null for a line of screen text.
     agent: Option<String>,
     incident: Option<Uuid>,
     /// `[ymin, xmin, ymax, xmax]` in thousandths of the picture.
     #[serde(rename = "box")]
     #[schema(schema_with = watchtower_domain::finding::box_or_null, required = false)]
     bounds: Option<[u16; 4]>,
-    /// Still of the screen; null where none was kept within 30 s.
+    /// Still of the screen; null if none was stored within 30 s.
     still: Option<StillShown>,
 }
 
-/// An entry of the record, and what of it is searched.
+/// Entry of the record, and its searched text.
 struct CitedEntry {
     citation: Citation,
     /// Search words that it contains.
@@ -143,11 +143,11 @@ pub(crate) async fn ask(
     if words.is_empty() {
         return Err(bad_request("question must contain a search word"));
     }
-    let wanted = words.clone();
+    let terms = words.clone();
     let found = state
         .console
         .findings
-        .read(move |store| store.recall(&wanted));
+        .read(move |store| store.recall(&terms));
     let found = found.await?;
     let entries = entries(&words, found);
     if entries.is_empty() {
@@ -165,7 +165,7 @@ pub(crate) async fn ask(
     Ok(Json(answer))
 }
 
-/// Search terms, as the beginnings of words: "logins" finds "login" too.
+/// Search terms as word prefixes: "logins" finds "login" too.
 fn words(question: &str) -> Vec<String> {
     let words = question.split(|c: char| !c.is_alphanumeric());
     let words = words.map(str::to_lowercase);
@@ -187,7 +187,7 @@ fn stem(word: &str) -> &str {
         .unwrap_or(word)
 }
 
-/// Those that hold the most of what is asked for, oldest first.
+/// Entries with the most search terms, oldest first.
 fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
     let lines = found.lines.into_iter().map(|hit| CitedEntry {
         holds: held(words, &hit.text),
@@ -226,30 +226,34 @@ fn entries(words: &[String], found: Recollection) -> Vec<CitedEntry> {
     entries
 }
 
-/// Number of the words a text holds, each as the beginning of a word.
+/// Number of the terms in a text, each as the prefix of a word.
 fn held(words: &[String], text: &str) -> usize {
     let text = text.to_lowercase();
-    let there: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
-    let begins = |word: &&String| there.iter().any(|one| one.starts_with(word.as_str()));
+    let tokens: Vec<_> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    let begins = |word: &&String| tokens.iter().any(|one| one.starts_with(word.as_str()));
     words.iter().filter(begins).count()
 }
 
-/// When it was first seen, and where else. It judges nothing.
+/// Answer by search alone: the first match, and the number of others, without
+/// assessment.
 fn searched(words: &[String], entries: Vec<CitedEntry>) -> AskResponse {
     let most = entries.iter().map(|entry| entry.holds).max();
     let most = most.unwrap_or_default();
-    // Half of what was asked for, at the least, or it speaks of another thing.
+    // At least half of the terms, or the match is about something else.
     if most == 0 || 2 * most < words.len() {
         return AskResponse::unknown(UNKNOWN);
     }
     let best = entries.into_iter().filter(|entry| entry.holds == most);
     let mut citations: Vec<_> = best.map(|entry| entry.citation).collect();
     let (first, last) = (&citations[0], &citations[citations.len() - 1]);
-    let said = match &first.agent {
+    let match_text = match &first.agent {
         Some(agent) => format!("{agent} reported \"{}\"", first.text),
         None => format!("\"{}\" on screen", first.text),
     };
-    let mut answer = format!("First at {:.0} on {}: {said}.", first.at, first.stream);
+    let mut answer = format!(
+        "First at {:.0} on {}: {match_text}.",
+        first.at, first.stream
+    );
     if citations.len() > 1 {
         answer.push_str(&format!(
             " {} matches, the latest first seen at {:.0}.",
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_what_is_left_without_empty_words() {
+    fn search_terms_exclude_stop_words() {
         assert_eq!(
             words("When did the failed logins start?"),
             ["fail", "login"]
@@ -350,25 +354,29 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_first_and_when_it_does_not_know() {
-        let asked = words("When did the failed logins start?");
-        let said = searched(&asked, found(&asked, logins()));
+    fn answer_by_search_is_the_first_match_or_no_data() {
+        let terms = words("When did the failed logins start?");
+        let response = searched(&terms, found(&terms, logins()));
         assert!(
-            said.known && said.answer.contains("1970-01-01T00:00:30Z"),
-            "{said:?}"
+            response.known && response.answer.contains("1970-01-01T00:00:30Z"),
+            "{response:?}"
         );
-        let texts: Vec<_> = said.citations.iter().map(|one| one.text.as_str()).collect();
+        let texts: Vec<_> = response
+            .citations
+            .iter()
+            .map(|one| one.text.as_str())
+            .collect();
         assert_eq!(texts, ["Failed login for root", "Failed login for admin"]);
-        assert!(!searched(&asked, Vec::new()).known);
-        let asked = words("Which certificate of the mail gateway expires?");
-        let entries = found(&asked, vec![hit(5, "gateway up")]);
-        assert!(!searched(&asked, entries).known);
+        assert!(!searched(&terms, Vec::new()).known);
+        let terms = words("Which certificate of the mail gateway expires?");
+        let entries = found(&terms, vec![hit(5, "gateway up")]);
+        assert!(!searched(&terms, entries).known);
     }
 
     #[test]
-    fn a_model_is_cited_by_what_it_names() {
-        let asked = words("When did the failed logins start?");
-        let entries = || found(&asked, logins());
+    fn citations_of_a_model_are_its_sources() {
+        let terms = words("When did the failed logins start?");
+        let entries = || found(&terms, logins());
         let lines: Vec<_> = entries().iter().map(CitedEntry::line).collect();
         assert_eq!(
             lines[1],
@@ -388,10 +396,10 @@ mod tests {
             },
             cost: Cost::default(),
         };
-        let said = by_model(answered(Some("At 00:00:30."), vec![1]), entries());
-        assert_eq!((said.known, said.citations.len()), (true, 1));
-        assert_eq!(said.citations[0].text, "Failed login for root");
-        let said = by_model(answered(None, Vec::new()), entries());
-        assert_eq!((said.known, said.citations.len()), (false, 0));
+        let response = by_model(answered(Some("At 00:00:30."), vec![1]), entries());
+        assert_eq!((response.known, response.citations.len()), (true, 1));
+        assert_eq!(response.citations[0].text, "Failed login for root");
+        let response = by_model(answered(None, Vec::new()), entries());
+        assert_eq!((response.known, response.citations.len()), (false, 0));
     }
 }

@@ -1,9 +1,9 @@
 //! Broadcast of events, encoded once for all listeners.
 //!
-//! Server-sent events are text (HTML Living Standard, section 9.2). Encoding
-//! and sending each for each listener would cost the more the more of them
-//! there are, so one task gathers what happens within [`GATHER`] and encodes
-//! it, and listeners share the bytes.
+//! Server-sent events are text (HTML Living Standard, section 9.2). One task
+//! gathers the events of each [`GATHER`] and encodes them once, and listeners
+//! share the bytes, so that the cost of encoding does not grow with their
+//! number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use watchtower_record::store::Position;
 use super::live::StreamState;
 use crate::ConsoleState;
 
-/// Imperceptible delay, which in a burst wakes a listener at most twenty times
-/// a second.
+/// Delay within which events are gathered: in a burst a listener wakes at most
+/// twenty times a second.
 const GATHER: Duration = Duration::from_millis(50);
-/// Then it goes out at once.
+/// Number of gathered events at which they are sent at once.
 const MOST_GATHERED: usize = 256;
 /// Shortest interval of state events; states may change many times a second.
 const STATES_EVERY: Duration = Duration::from_millis(250);
-/// Chunks a listener may be behind; then it re-reads the record.
+/// Chunks a listener may lag; beyond that it re-reads the record.
 const HELD: usize = 64;
 
-/// Something to be sent.
+/// Encoded events for all listeners.
 #[derive(Debug)]
 pub(crate) enum SseChunk {
     /// Findings and changes, in order; `text` is for listeners at `from`.
@@ -41,7 +41,7 @@ pub(crate) enum SseChunk {
         events: Vec<RecordEvent>,
         text: Bytes,
     },
-    /// Current state of the panel or of the streams.
+    /// Current state of the agents or of the streams.
     State(Bytes),
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct EventBroadcast {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GatherOutcome {
     All,
-    /// Behind what was gathered, something was lost.
+    /// Events were lost after the gathered ones.
     Gap,
 }
 
@@ -72,9 +72,9 @@ impl EventBroadcast {
 
     /// Broadcasts events from now on, until `shutdown`.
     pub(crate) async fn feed(self, console: ConsoleState, shutdown: CancellationToken) {
-        // Subscribed before the position is read: what is told twice is known
-        // by its place.
-        let mut told = console.findings.events();
+        // Subscribed before the position is read: duplicates are recognised by
+        // their position.
+        let mut receiver = console.findings.events();
         let mut at = console.findings.position();
         let mut states = console.board.changes();
         let mut streams = console.hub.changes();
@@ -83,20 +83,21 @@ impl EventBroadcast {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                event = told.recv() => match event {
-                    Ok(first) => if self.gather(first, &mut told, &mut at).await == GatherOutcome::Gap {
+                event = receiver.recv() => match event {
+                    Ok(first) => if self.gather(first, &mut receiver, &mut at).await == GatherOutcome::Gap {
                         at = console.findings.position();
                     },
-                    // Listeners see the gap by where the next begins, and look
-                    // back; what is left to be told always begins one.
+                    // Listeners detect the gap by the start of the next chunk,
+                    // and re-read; the remaining events always start a new
+                    // chunk.
                     Err(RecvError::Lagged(_)) => at = console.findings.position(),
                     Err(RecvError::Closed) => return,
                 },
                 _ = tick.tick() => if states.has_changed().unwrap_or(false) {
                     states.borrow_and_update();
-                    self.say(SseChunk::State(agents(&console)));
+                    self.send(SseChunk::State(agents(&console)));
                 },
-                Ok(()) = streams.changed() => self.say(SseChunk::State(live(&console))),
+                Ok(()) = streams.changed() => self.send(SseChunk::State(live(&console))),
             }
         }
     }
@@ -104,21 +105,21 @@ impl EventBroadcast {
     async fn gather(
         &self,
         first: RecordEvent,
-        told: &mut broadcast::Receiver<RecordEvent>,
+        receiver: &mut broadcast::Receiver<RecordEvent>,
         at: &mut Position,
     ) -> GatherOutcome {
         let mut gathered = GatherOutcome::All;
         let until = tokio::time::Instant::now() + GATHER;
         let mut events = vec![first];
         while events.len() < MOST_GATHERED {
-            match tokio::time::timeout_at(until, told.recv()).await {
+            match tokio::time::timeout_at(until, receiver.recv()).await {
                 Ok(Ok(event)) => events.push(event),
-                // The receiver says so once, and has moved on.
+                // The receiver reports a lag once, and has moved on.
                 Ok(Err(RecvError::Lagged(_))) => {
                     gathered = GatherOutcome::Gap;
                     break;
                 }
-                // Late or closed: the loop outside sees to it.
+                // Lagged or closed: handled by the outer loop.
                 Ok(Err(RecvError::Closed)) | Err(_) => break,
             }
         }
@@ -127,7 +128,7 @@ impl EventBroadcast {
         for event in &events {
             put(&mut text, event, at);
         }
-        self.say(SseChunk::News {
+        self.send(SseChunk::News {
             from,
             to: *at,
             events,
@@ -136,13 +137,13 @@ impl EventBroadcast {
         gathered
     }
 
-    fn say(&self, chunk: SseChunk) {
-        // Nobody listening is no error.
+    fn send(&self, chunk: SseChunk) {
+        // A send without listeners is no error.
         let _ = self.chunks.send(Arc::new(chunk));
     }
 }
 
-/// Adds an event, unless it lies before that place.
+/// Adds an event, unless it is before that position.
 pub(crate) fn put(text: &mut String, event: &RecordEvent, at: &mut Position) {
     match event {
         RecordEvent::Finding { seq, finding } if *seq > at.seq => {
@@ -157,20 +158,21 @@ pub(crate) fn put(text: &mut String, event: &RecordEvent, at: &mut Position) {
     }
 }
 
-/// Appends an event with its place, where a client resumes.
+/// Appends an event with its id, from which a client resumes.
 pub(crate) fn placed(text: &mut String, kind: &str, at: Position, data: &impl Serialize) {
     text.push_str(&place(at));
     text.push_str(&event(kind, data));
 }
 
-/// The first line of an event that has one.
+/// Line with the `id` of an event.
 pub(crate) fn place(at: Position) -> String {
     format!("id: {}-{}\n", at.seq, at.revision)
 }
 
-/// JSON has no line break of its own, so its data is one line.
+/// Event without an id. JSON output has no line breaks, so its data is one
+/// line.
 fn event(kind: &str, data: &impl Serialize) -> String {
-    let data = serde_json::to_string(data).expect("what is told is plain data");
+    let data = serde_json::to_string(data).expect("events are plain data");
     format!("event: {kind}\ndata: {data}\n\n")
 }
 
@@ -211,28 +213,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_lost_while_it_gathers_leaves_a_reported_gap() {
+    async fn event_lost_while_gathering_is_a_gap() {
         let wire = EventBroadcast::new();
-        let mut heard = wire.listen();
-        let (events, mut told) = broadcast::channel(2);
+        let mut listener = wire.listen();
+        let (events, mut receiver) = broadcast::channel(2);
         let mut at = Position::default();
         for seq in 2..=5 {
             events.send(found(seq)).unwrap();
         }
         // Two are held, two are lost.
-        let gathered = wire.gather(found(1), &mut told, &mut at).await;
+        let gathered = wire.gather(found(1), &mut receiver, &mut at).await;
         assert_eq!((gathered, at.seq), (GatherOutcome::Gap, 1));
-        let first = told.recv().await.unwrap();
+        let first = receiver.recv().await.unwrap();
         at.seq = 5;
-        let gathered = wire.gather(first, &mut told, &mut at).await;
+        let gathered = wire.gather(first, &mut receiver, &mut at).await;
         assert_eq!(gathered, GatherOutcome::All);
         let mut spans = Vec::new();
-        while let Ok(chunk) = heard.try_recv() {
+        while let Ok(chunk) = listener.try_recv() {
             if let SseChunk::News { from, to, .. } = chunk.as_ref() {
                 spans.push((from.seq, to.seq));
             }
         }
-        // A listener at 1 sees that the next begins at 5, and looks back.
+        // A listener at 1 sees that the next chunk starts at 5, and re-reads.
         assert_eq!(spans, [(0, 1), (5, 5)]);
     }
 }

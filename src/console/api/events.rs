@@ -1,16 +1,17 @@
-//! `/api/events`: what happens, as it happens (HTML Living Standard, section
-//! 9.2, server-sent events).
+//! `/api/events`: events in real time (server-sent events, HTML Living
+//! Standard, section 9.2).
 //!
 //! Four kinds of event: `finding` (a finding), `incident` (a change of an
-//! incident, and the incident as it is after it), `agents` (the panel, whenever
-//! a state changed) and `streams` (each with its name and state: `live` or
-//! `signal_lost`).
+//! incident, and the incident as it is after it), `agents` (all analysts,
+//! whenever a state changed) and `streams` (each with its name and state:
+//! `live` or `signal_lost`).
 //!
-//! The id of a finding or incident event is a place in both orders,
-//! `FINDING-CHANGE`. A client that comes back with `Last-Event-ID` gets every
-//! finding it missed and every incident that changed meanwhile, once, as it is
-//! now. A finding's own id is taken as well, but is a place in the one order
-//! only: which changes of incidents came before it is not kept.
+//! The id of a finding or incident event is a position in both sequences,
+//! `FINDING-CHANGE`. A client that reconnects with `Last-Event-ID` gets every
+//! finding it missed and every incident that changed meanwhile, once, in its
+//! current state. A finding's own id is accepted as well, but is a position in
+//! the sequence of findings only: earlier changes of incidents are not resolved
+//! from it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -38,11 +39,11 @@ use crate::api::event_broadcast;
 use crate::api::event_broadcast::SseChunk;
 use crate::http::problem::Problem;
 
-/// Pieces of text a client may be behind; then its own task waits for it.
+/// Chunks queued for a client; beyond it its own task waits.
 const QUEUED: usize = 16;
 /// Interval of keep-alive comments for proxies and clients.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Read in one go when a client missed more than fits in memory.
+/// Page size of a replay to a client.
 const PAGE: usize = 500;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -80,7 +81,7 @@ pub(crate) async fn events(
     let Query(Resume { last_event_id }) = query?;
     let header = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let last = header.or(last_event_id.as_deref());
-    // Before anything is awaited, so that what happens from now on is in it.
+    // Subscribed before the first await, so that no later event is missed.
     let now = state.console.findings.position();
     let from = match last {
         Some(last) => resume(&state.console.findings, last, now).await?,
@@ -94,7 +95,7 @@ pub(crate) async fn events(
             at: from,
             text,
         };
-        // Ends when the client has gone, which closes the channel.
+        // Ends when the client disconnects, which closes the channel.
         let _ = shutdown.run_until_cancelled(feed.run()).await;
     });
     let text = ReceiverStream::new(received).map(Ok::<_, Infallible>);
@@ -102,11 +103,11 @@ pub(crate) async fn events(
     Ok((kind, Body::from_stream(text)).into_response())
 }
 
-/// Where a client was; now, if that makes no sense. What can't be looked up is
-/// an error, or the client would miss something without knowing.
+/// Position of a client; the current one for an invalid id. A failed lookup is
+/// an error, or the client would miss events unnoticed.
 async fn resume(findings: &Record, last: &str, now: Position) -> Result<Position, StoreError> {
     if let Some(place) = parse(last) {
-        // From beyond the end: of another data folder.
+        // Beyond the end: an id of another data folder.
         return Ok(Position {
             seq: place.seq.min(now.seq),
             revision: place.revision.min(now.revision),
@@ -132,15 +133,15 @@ struct SseFeed {
     text: mpsc::Sender<Bytes>,
 }
 
-/// The client has gone.
+/// The client has disconnected.
 struct Gone;
 
 impl SseFeed {
     async fn run(mut self) -> Result<(), Gone> {
-        // Listens before the look back, so that nothing falls in between.
+        // Subscribes before the replay, so that no event is missed in between.
         let mut wire = self.state.wire.listen();
-        // Its place without an event, so that one who loses the connection
-        // before anything has happened misses nothing.
+        // Its position without an event, so that a client that loses the
+        // connection before the first event misses nothing.
         let place = format!("{}\n", event_broadcast::place(self.at));
         self.send(place.into()).await?;
         self.catch_up().await?;
@@ -148,7 +149,7 @@ impl SseFeed {
         loop {
             tokio::select! {
                 chunk = wire.recv() => match chunk {
-                    Ok(chunk) => self.tell(&chunk).await?,
+                    Ok(chunk) => self.send_chunk(&chunk).await?,
                     Err(RecvError::Lagged(_)) => self.catch_up().await?,
                     Err(RecvError::Closed) => return Ok(()),
                 },
@@ -161,15 +162,15 @@ impl SseFeed {
         }
     }
 
-    /// Sends a chunk, without the part that a look back has sent already.
-    async fn tell(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
+    /// Sends a chunk, without the part that a replay has sent already.
+    async fn send_chunk(&mut self, chunk: &Arc<SseChunk>) -> Result<(), Gone> {
         match chunk.as_ref() {
             SseChunk::State(text) => self.send(text.clone()).await,
             SseChunk::News { from, to, text, .. } if *from == self.at => {
                 self.at = *to;
                 self.send(text.clone()).await
             }
-            // Something is missing in between.
+            // Events are missing in between.
             SseChunk::News { from, .. }
                 if from.seq > self.at.seq || from.revision > self.at.revision =>
             {
@@ -225,7 +226,7 @@ impl SseFeed {
             let mut text = String::new();
             for (revision, version, incident) in page {
                 self.at.revision = revision;
-                // Changes missed are sent as their sum.
+                // Missed changes of an incident are sent as one.
                 let change = json!({
                     "revision": revision,
                     "change": "missed",

@@ -47,7 +47,7 @@ pub(crate) async fn findings(
     if let Some(words) = &query.q {
         with_a_word(words)?;
     }
-    let wanted = FindingQuery {
+    let filter = FindingQuery {
         words: query.q,
         agent: query.agent,
         stream: query.stream,
@@ -57,7 +57,7 @@ pub(crate) async fn findings(
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.findings(&wanted));
+    let page = findings.read(move |store| store.findings(&filter));
     Ok(Json(List::of(page.await?, identity)))
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct SearchQuery {
 pub(crate) struct HitShown {
     #[serde(flatten)]
     hit: Hit,
-    /// The first still kept within 30 s of it; null if there is none.
+    /// First still stored within 30 s of it; null if there is none.
     still: Option<StillShown>,
 }
 
@@ -94,14 +94,14 @@ pub(crate) async fn search(
 ) -> Result<Json<List<HitShown>>, Problem> {
     let Query(query) = query?;
     with_a_word(&query.q)?;
-    let wanted = TextQuery {
+    let filter = TextQuery {
         words: query.q,
         stream: query.stream,
         before: place(query.cursor)?,
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.search(&wanted));
+    let page = findings.read(move |store| store.search(&filter));
     let shown = |mut hit: Hit| HitShown {
         still: hit.still.take().map(StillShown::from),
         hit,
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_beyond_what_the_record_counts_is_refused() {
+    fn cursor_out_of_range_is_refused() {
         let most = i64::MAX as u64;
         assert!(matches!(place(Some(most)), Ok(Some(at)) if at == most));
         assert!(matches!(place(None), Ok(None)));

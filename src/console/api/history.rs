@@ -1,4 +1,4 @@
-//! Looking back: what the screens looked like, and what a shift handed over.
+//! History of the screens, and shift handover.
 
 use std::ops::RangeInclusive;
 
@@ -63,7 +63,7 @@ pub(crate) async fn moments(
                 .ok_or_else(|| bad_request("cursor must be `next` of the previous page"))?,
         ),
     };
-    let wanted = MomentQuery {
+    let filter = MomentQuery {
         stream: query.stream,
         since: query.since,
         until: query.until,
@@ -72,7 +72,7 @@ pub(crate) async fn moments(
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.moments(&wanted)).await?;
+    let page = findings.read(move |store| store.moments(&filter)).await?;
     Ok(Json(List {
         items: page.items.into_iter().map(StillShown::from).collect(),
         next: page.next.map(cursor),
@@ -103,7 +103,7 @@ pub(crate) struct HandoverQuery {
     until: Option<Timestamp>,
 }
 
-/// Actions of people within a span, and the cost of models in it.
+/// Actions of users within a time range, and the cost of models in it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Handover {
     since: Timestamp,
@@ -152,7 +152,7 @@ pub(crate) async fn handover(
     }))
 }
 
-/// Spend on each model, in the order they were first asked.
+/// Spend on each model, in the order of their first requests.
 fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
     let mut models: Vec<Spend> = Vec::new();
     for spend in minutes {
@@ -173,7 +173,7 @@ fn by_model(minutes: impl Iterator<Item = Spend>) -> Vec<SpentOn> {
 
 impl From<Spend> for SpentOn {
     fn from(spend: Spend) -> Self {
-        // Refunds may stand in a later minute than the amount set aside.
+        // A refund may be booked in a later minute than the reservation.
         let amount = |n: i64| u64::try_from(n).unwrap_or_default();
         Self {
             provider: spend.provider,
@@ -209,11 +209,8 @@ pub(crate) async fn evidence(
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "evidence not found");
     let sha256 = file.strip_suffix(".jpg").ok_or_else(missing)?;
-    let wanted = sha256.to_owned();
-    let still = state
-        .console
-        .findings
-        .read(move |store| store.still(&wanted));
+    let key = sha256.to_owned();
+    let still = state.console.findings.read(move |store| store.still(&key));
     let still = still.await?;
     let headers = [
         (header::CONTENT_TYPE, "image/jpeg".to_owned()),
@@ -227,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_a_place_or_nothing() {
+    fn invalid_cursor_is_refused() {
         let here = MomentPlace {
             newest: 12,
             seen_at: -17,

@@ -1,10 +1,9 @@
-//! `POST /api/inbound`: a SIEM or a pager decides about an incident here.
+//! `POST /api/inbound`: status changes of incidents by a SIEM or pager.
 //!
-//! It has no token but a signature: `X-Watchtower-Signature: sha256=HEX`,
+//! Authenticated by a signature: `X-Watchtower-Signature: sha256=HEX`,
 //! HMAC-SHA256 over `TIMESTAMP.BODY` with `WATCHTOWER_INBOUND_SECRET`, and
-//! `X-Watchtower-Timestamp` in seconds since 1970. What is older than 5
-//! minutes, comes from before this server's start, or has been here already
-//! is refused.
+//! `X-Watchtower-Timestamp` in seconds since 1970. Messages older than 5
+//! minutes, from before this server's start, or received before are rejected.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -32,9 +31,9 @@ use crate::AppState;
 use crate::http::problem::{Failed, NotDone, Problem};
 
 const LARGEST_BODY: usize = 16 << 10;
-/// Seconds a clock may differ and a message be under way.
+/// Maximum clock skew and transit time of a message, in seconds.
 const WINDOW: i64 = 300;
-/// Signed messages remembered; far more than people decide in 5 minutes.
+/// Signed messages remembered; far more than users send in 5 minutes.
 const MOST_SEEN: usize = 10_000;
 
 type SignatureDigest = [u8; 32];
@@ -95,7 +94,7 @@ async fn decide(
     let refuse = |why: &str| Problem::new(StatusCode::UNAUTHORIZED, why);
     let digest = verify(&inbound.secret, at, signature, &body)
         .ok_or_else(|| refuse("missing or invalid signature"))?;
-    // Signed, so that it is a number.
+    // A signed message has a numeric timestamp.
     let at: i64 = at
         .parse()
         .map_err(|_| refuse("the timestamp must be a number of seconds"))?;
@@ -130,7 +129,7 @@ impl Guard {
             return Err("the timestamp is more than 5 minutes off; check both clocks");
         }
         if at < self.started {
-            // Signatures seen before the start are forgotten.
+            // Signatures seen before the start are unknown.
             return Err("signed before this server's start; sign again");
         }
         let mut seen = self.seen.locked();
@@ -151,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_let_in_once_and_in_time() {
+    fn signed_message_is_accepted_once_and_in_time() {
         let guard = Guard::new(1000);
         assert!(guard.admit([1; 32], 2000, 2000).is_ok());
         assert!(

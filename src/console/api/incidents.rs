@@ -1,4 +1,4 @@
-//! Incidents, the decisions of people about them, and the suppressions made from false alarms.
+//! Incidents, and the decisions and notes of users.
 
 use std::convert::identity;
 
@@ -31,7 +31,8 @@ use crate::http::problem::{Failed, NotDone, Problem};
 
 /// Findings shown with their incident; the rest by `/api/findings?incident=`.
 const FINDINGS: usize = 50;
-/// Least delay of the still `after`: an earlier one shows the incident itself.
+/// Minimum delay of the still `after`: an earlier one shows the incident
+/// itself.
 const BEHIND: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
@@ -88,7 +89,7 @@ pub(crate) async fn incidents(
         ),
         None => None,
     };
-    let wanted = IncidentQuery {
+    let filter = IncidentQuery {
         sort,
         status: any_of(
             "status",
@@ -111,7 +112,7 @@ pub(crate) async fn incidents(
         limit: page_size(query.limit)?,
     };
     let findings = &state.console.findings;
-    let page = findings.read(move |store| store.incidents(&wanted)).await?;
+    let page = findings.read(move |store| store.incidents(&filter)).await?;
     Ok(Json(List {
         items: page.items,
         next: page.next.map(|place| cursor(place, sort)),
@@ -248,7 +249,7 @@ pub(crate) async fn incident(
     let shown = Json(shown(detail, around, findings)).into_response();
     let (mut parts, body) = shown.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    // Notes and repeats change what is shown and leave the version as it is.
+    // Notes and repeats change the response and keep the version.
     let sum = Sha256::digest(&body);
     let sum: String = hex::encode(&sum[..6]);
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{version}-{sum}\"")) {
@@ -310,12 +311,12 @@ pub(crate) async fn transcripts(
     Ok(Json(List::whole(items.ok_or_else(|| no_incident(id))?)))
 }
 
-/// Decision of a person about an incident, as sent.
+/// Decision of a user about an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusBody {
     status: Status,
-    /// Name of the person, 1 to 100 characters.
+    /// Name of the user, 1 to 100 characters.
     #[schema(
         min_length = 1,
         max_length = 100,
@@ -355,15 +356,15 @@ pub(crate) async fn set_status(
     let id = incident_id(id)?;
     let JsonBody(body) = body?;
     let mut verdict = verdict(id, &body)?;
-    let wanted = IfMatch::of(&headers)
+    let if_match = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
-    verdict.version = precondition(&state, id, wanted, verdict.version).await?;
+    verdict.version = precondition(&state, id, if_match, verdict.version).await?;
     let change: Change = state.console.findings.write(verdict).await?;
     let version = change.version;
     Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
 }
 
-/// Note of a person on an incident, as sent.
+/// Note of a user on an incident, as sent.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NoteBody {
@@ -415,7 +416,7 @@ pub(crate) async fn annotate(
     Ok((StatusCode::CREATED, etag, Json(change)).into_response())
 }
 
-/// Name of the person who acts, checked and trimmed.
+/// Name of the user, checked and trimmed.
 pub(crate) fn person(by: &str) -> Result<String, Problem> {
     if is_blank(by) || by.chars().count() > LONGEST_NAME {
         let expected = format!("by must be a name of 1 to {LONGEST_NAME} characters");
@@ -459,13 +460,13 @@ pub(crate) fn verdict(id: Uuid, body: &StatusBody) -> Result<StatusChange, Probl
 async fn precondition(
     state: &AppState,
     id: Uuid,
-    wanted: IfMatch,
+    if_match: IfMatch,
     version: Option<u64>,
 ) -> Result<Option<u64>, Problem> {
-    let IfMatch::Tags(tags) = wanted else {
+    let IfMatch::Tags(tags) = if_match else {
         return Ok(version);
     };
-    // Behind it stands what else was shown, which decides nothing.
+    // The rest covers other displayed content, which does not conflict.
     let number = |tag: &String| tag.split('-').next()?.parse::<u64>().ok();
     let versions: Vec<_> = tags.iter().filter_map(number).collect();
     if let [version] = versions[..] {
@@ -499,7 +500,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_belongs_to_its_sort() {
+    fn cursor_belongs_to_its_sort() {
         let here = IncidentCursor {
             severity: 4,
             key: -17,

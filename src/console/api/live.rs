@@ -1,4 +1,4 @@
-//! Live state: streams, the panel, its budget, and the newest picture.
+//! Live state: streams, analysts, budget, and the newest picture.
 
 use std::cmp::Reverse;
 
@@ -21,13 +21,13 @@ use crate::AppState;
 use crate::http::list::List;
 use crate::http::problem::Problem;
 
-/// A stream at a glance.
+/// Status of a stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StreamShown {
     name: String,
     state: StreamState,
     since: Timestamp,
-    /// Since when its publisher is gone; null while it is there.
+    /// Time its publisher disconnected; null while it is connected.
     lost_since: Option<Timestamp>,
     /// Codec of the newest picture, like width and height (pixels); null before
     /// one.
@@ -39,7 +39,7 @@ pub(crate) struct StreamShown {
     audio_units: u64,
     keyframes: u64,
     bytes: u64,
-    /// The newest that was decoded.
+    /// Newest decoded picture.
     frame: Option<FrameShown>,
 }
 

@@ -1,4 +1,4 @@
-//! `POST /api/findings`: what agents on other machines have found.
+//! `POST /api/findings`: findings of remote agents.
 //!
 //! Text of a remote agent is validated and cleaned before it is stored: it ends
 //! up in logs, on pages and in prompts of other agents.
@@ -51,10 +51,10 @@ pub(crate) async fn report(
     State(state): State<AppState>,
     finding: Result<JsonBody<Finding>, Problem>,
 ) -> Result<Response, Problem> {
-    // Demands a JSON content type, which no other site's form can send.
+    // Requires a JSON content type, which no other site's form can send.
     let JsonBody(finding) = finding?;
     check(&finding, Timestamp::now())?;
-    // It is not in the roster, which knows analysts only.
+    // Not on the board, which lists analysts only.
     if finding.agent.eq_ignore_ascii_case(WATCHTOWER) {
         let why = format!(
             "agent {}: the name is reserved for the server itself",
@@ -63,7 +63,7 @@ pub(crate) async fn report(
         return Err(Problem::new(StatusCode::CONFLICT, why));
     }
     let finding = cleaned(finding);
-    // Taken in turn, so that the same one sent twice at once is stored once.
+    // Serialised, so that the same finding sent twice at once is stored once.
     let _turn = state.reports.lock().await;
     let console = &state.console;
     let id = finding.id;

@@ -1,4 +1,5 @@
-//! Setup information: for setting Watchtower up, or finding why nothing comes.
+//! Setup information: for setting up Watchtower, or troubleshooting a missing
+//! stream.
 
 use std::net::SocketAddr;
 
@@ -13,7 +14,7 @@ use watchtower_record::store::{Disk, Readers};
 use crate::AppState;
 use crate::http::problem::{Failed, Problem};
 
-/// Where publishers get in.
+/// Addresses for publishers.
 #[derive(Debug, Clone)]
 pub struct Endpoints {
     pub rtmp: SocketAddr,
@@ -69,7 +70,7 @@ pub(crate) async fn setup(State(state): State<AppState>) -> Result<Json<SetupSho
     let console = &state.console;
     let endpoints = &console.endpoints;
     let faults = [
-        console.findings.trouble().await,
+        console.findings.write_error().await,
         console.findings.clock_fault().await,
     ];
     Ok(Json(SetupShown {

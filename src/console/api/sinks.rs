@@ -1,4 +1,4 @@
-//! Sinks: delivery of findings to where the team works.
+//! Sinks: their delivery status and dead letters.
 
 use std::convert::identity;
 

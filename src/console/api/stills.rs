@@ -1,4 +1,4 @@
-//! Stills as the API shows them.
+//! Stills in responses of the API.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use watchtower_record::store::{KeptStill, Moment};
 
-/// A still of a screen, secrets painted over.
+/// Still of a screen, secrets painted over.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StillShown {
     stream: String,
@@ -19,7 +19,7 @@ pub(crate) struct StillShown {
     url: String,
 }
 
-/// The picture a finding was made on, kept as evidence.
+/// Picture a finding was made on, stored as evidence.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ProofStill {
     /// `first` or `worst`.
@@ -58,7 +58,7 @@ impl From<KeptStill> for ProofStill {
     }
 }
 
-/// Sum of a picture, and where `/api/evidence/{file}` serves it.
+/// SHA-256 of a picture, and its URL under `/api/evidence/`.
 fn served(sha256: String) -> (String, String) {
     let url = format!("/api/evidence/{sha256}.jpg");
     (sha256, url)

@@ -1,4 +1,4 @@
-//! `/api/suppressions`: suppressions that false positives left behind.
+//! `/api/suppressions`: suppressions made from false positives.
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -26,8 +26,8 @@ pub(crate) async fn suppressions(
     Ok(Json(List::whole(items)))
 }
 
-/// Answers the path that suppressions had before 0.2 with the one they have
-/// now: 308 keeps method and body (RFC 9110, section 15.4.9).
+/// Redirects the path of suppressions before 0.2 to the current one: 308 keeps
+/// method and body (RFC 9110, section 15.4.9).
 pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
     let here = uri.path_and_query().map_or("", |here| here.as_str());
     Redirect::permanent(&here.replacen("/api/lessons", "/api/suppressions", 1))
@@ -37,7 +37,7 @@ pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Remover {
-    /// Name of the person who removes it, at most 100 characters; "unnamed" unless given.
+    /// User who removes it, at most 100 characters; "unnamed" by default.
     #[param(
         min_length = 1,
         max_length = 100,
@@ -83,7 +83,7 @@ pub(crate) async fn remove_suppression(
                 text: format!("suppression removed: {}", lesson.why),
             },
         };
-        // It is removed, whether or not that can be noted.
+        // It is removed, whether or not a note can be stored.
         if let Err(error) = findings.write(note).await {
             tracing::warn!(%error, "failed to log the removal of a suppression");
         }

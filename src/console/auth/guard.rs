@@ -1,11 +1,11 @@
-//! Access to the console.
+//! Access control of the console.
 //!
-//! With a token everyone needs it, from this machine too. Without one only
-//! requests that plainly come from this machine pass: their `Host` is a
-//! loopback name (which stops DNS rebinding), no proxy or tunnel has touched
-//! them, and they come from no other site's page. A browser that has signed in
-//! ([`login`](super::login)) shows its cookie instead of the token. Wrong tokens
-//! are counted ([`failures`](super::guesses)).
+//! A configured token is required of every client, on this machine too. Without
+//! one only requests from this machine pass: their `Host` is a loopback name
+//! (against DNS rebinding), they have no headers of a proxy or tunnel, and they
+//! come from no other site's page. A browser that has signed in
+//! ([`login`](super::login)) sends its cookie instead of the token. Wrong
+//! tokens are rate limited ([`rate_limit`](super::rate_limit)).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,25 +29,26 @@ use crate::auth::rate_limit::TokenGuesses;
 use crate::http::problem::Problem;
 use crate::page;
 
-/// Which sites' pages may show an answer as an image or run it as a script.
+/// Header for the sites whose pages may embed a response as an image or a
+/// script.
 const SHOWN_BY: header::HeaderName =
     header::HeaderName::from_static("cross-origin-resource-policy");
-/// A year, for this host alone (RFC 6797).
+/// HSTS for a year, for this host alone (RFC 6797).
 const ALWAYS_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Message for an address that has shown too many.
+/// Message for an address with too many wrong tokens.
 pub(crate) const TOO_MANY: &str = "Too many invalid tokens. Retry in a second.";
 
 #[derive(Debug)]
 pub(crate) struct ConsoleAuth {
     token: Option<Secret>,
     origins: Vec<String>,
-    /// Browsers reach us by TLS alone.
+    /// Flag: HTTPS only.
     secure: bool,
     failures: FailureLimit<TokenGuesses>,
     /// Counter of wrong tokens, logged at a limited rate.
     wrong: Counter,
-    told: LogLimit,
+    log_limit: LogLimit,
     pub(crate) sessions: ConsoleSessions,
 }
 
@@ -64,7 +65,7 @@ impl ConsoleAuth {
             secure,
             failures: FailureLimit::default(),
             wrong,
-            told: LogLimit::default(),
+            log_limit: LogLimit::default(),
             sessions: ConsoleSessions::default(),
         }
     }
@@ -82,24 +83,25 @@ impl ConsoleAuth {
         let attempt = self.failures.attempt(peer, Instant::now(), is_right);
         if attempt != Attempt::Right {
             self.wrong.inc();
-            if let Some(held) = self.told.admit() {
+            if let Some(held) = self.log_limit.admit() {
                 tracing::warn!(%peer, "invalid console token{held}");
             }
         }
         attempt
     }
 
-    /// True where another site's page had it sent, as the browser says itself (Fetch
-    /// Metadata). Links to a page of ours may be anywhere.
+    /// True for a request of another site's page, by the browser's Fetch
+    /// Metadata. Links to our pages may be anywhere.
     fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
-        let says = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let elsewhere = matches!(says("sec-fetch-site"), Some("cross-site" | "same-site"));
-        let opens = says("sec-fetch-mode") == Some("navigate")
-            && says("sec-fetch-dest").is_none_or(|dest| dest == "document");
+        let value_of = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let elsewhere = matches!(value_of("sec-fetch-site"), Some("cross-site" | "same-site"));
+        let opens = value_of("sec-fetch-mode") == Some("navigate")
+            && value_of("sec-fetch-dest").is_none_or(|dest| dest == "document");
         elsewhere && !opens
     }
 
-    /// True where a page of ours sent it, as far as a browser says.
+    /// True for a request of our own pages, as far as the browser's headers
+    /// show.
     pub(crate) fn is_same_site(&self, headers: &HeaderMap) -> bool {
         let host = headers
             .get(header::HOST)
@@ -135,7 +137,8 @@ impl ConsoleAuth {
         }
         let attempt = |is_right: &dyn Fn() -> bool| self.attempt(peer, is_right);
         match self.sessions.of(headers, token, attempt) {
-            // A cookie comes along with whatever a browser is made to send.
+            // A browser attaches a cookie to any request, also of other sites
+            // (CSRF).
             SessionCheck::Open if self.is_same_site(headers) => Ok(()),
             SessionCheck::Open => Err(Problem::new(
                 StatusCode::FORBIDDEN,
@@ -173,14 +176,15 @@ impl ConsoleAuth {
         }
         match headers.get(header::ORIGIN) {
             Some(origin) if self.is_own(origin, host) || self.allows(origin) => Ok(()),
-            // An image says no origin.
+            // An image request has no `Origin`.
             None if !Self::is_embedded_elsewhere(headers) => Ok(()),
             _ => refuse("cross-origin request refused"),
         }
     }
 
-    /// Our own page. Unencrypted we can't tell whether something in front of
-    /// us encrypts; encrypted, a page by `http://` is never ours.
+    /// True for the origin of our own pages. Over HTTP a proxy in front may add
+    /// TLS, so that both schemes count; over HTTPS an `http://` origin is never
+    /// ours.
     fn is_own(&self, origin: &HeaderValue, host: &str) -> bool {
         let origin = origin.to_str().unwrap_or_default();
         let authority = match origin.strip_prefix("https://") {
@@ -208,7 +212,7 @@ pub(crate) async fn guard(
         .get(header::ORIGIN)
         .filter(|origin| access.allows(origin))
         .cloned();
-    // A preflight carries no token; it tells nothing but what is allowed.
+    // A preflight carries no token; its response only lists what is allowed.
     let preflight = request.method() == Method::OPTIONS
         && request
             .headers()
@@ -230,12 +234,12 @@ pub(crate) async fn guard(
     } else {
         match access.check(request.headers(), request.uri().authority(), peer.ip()) {
             Ok(()) => next.run(request).await,
-            Err(problem) if wants_page(&request) && problem.is_unauthorized() => {
+            Err(problem) if is_page_request(&request) && problem.is_unauthorized() => {
                 (StatusCode::UNAUTHORIZED, page::login(None)).into_response()
             }
             Err(problem) if problem.is_for_now() => {
                 let later = [(header::RETRY_AFTER, "1")];
-                if wants_page(&request) {
+                if is_page_request(&request) {
                     let page = page::login(Some(TOO_MANY));
                     (StatusCode::TOO_MANY_REQUESTS, later, page).into_response()
                 } else {
@@ -248,14 +252,14 @@ pub(crate) async fn guard(
     let headers = response.headers_mut();
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // A WHEP client on another page needs to see where its session is.
+        // A WHEP client on another site needs the `Location` of its session.
         let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
-    // Permission depends on the origin that asks.
+    // Permission depends on the `Origin` of the request.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     as_it_is(headers);
-    // Pages that may call us may show what we answer.
+    // Origins that may call the API may embed its responses.
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(SHOWN_BY, HeaderValue::from_static("cross-origin"));
     }
@@ -274,7 +278,7 @@ pub(crate) async fn guard(
 /// Forbids caching, unless the response sets it itself, and MIME sniffing.
 pub(crate) fn as_it_is(headers: &mut HeaderMap) {
     headers.insert(SHOWN_BY, HeaderValue::from_static("same-origin"));
-    // Whoever is refused is not answered by what knows better.
+    // Rejections bypass the layer that sets it.
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
@@ -284,8 +288,8 @@ pub(crate) fn as_it_is(headers: &mut HeaderMap) {
     );
 }
 
-/// A person opened the page in a browser.
-fn wants_page(request: &Request) -> bool {
+/// True if a user opened the page in a browser.
+fn is_page_request(request: &Request) -> bool {
     let accepted = request.headers().get(header::ACCEPT);
     request.method() == Method::GET
         && request.uri().path() == "/"
@@ -299,7 +303,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// In constant time, whatever the lengths.
+/// Comparison in constant time, whatever the lengths.
 pub(crate) fn same(given: &str, token: &Secret) -> bool {
     let digest = |text: &str| Sha256::digest(text.as_bytes());
     digest(given).ct_eq(&digest(token.expose())).into()
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_machine_passes() {
+    fn without_a_token_only_local_requests_pass() {
         let access = ConsoleAuth::new(
             None,
             vec!["https://console.example".to_owned()],
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_only_an_encrypted_page_is_ours() {
+    fn over_https_only_https_origins_are_ours() {
         let access = ConsoleAuth::new(None, vec![], true, Counter::default());
         let passes = |origin: &'static str| {
             let pairs = [("host", "localhost:8080"), ("origin", origin)];
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_token_everyone_needs_it() {
+    fn configured_token_is_required_of_all_clients() {
         let access = ConsoleAuth::new(
             Secret::new("s3cret-token"),
             vec![],
@@ -429,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn another_sites_page_can_embed_nothing_and_a_link_still_opens() {
+    fn cross_site_embedding_is_refused_and_links_open() {
         let local = ConsoleAuth::new(None, vec![], false, Counter::default());
         let passes = |headers: &[(&'static str, &'static str)]| {
             let mut map = HeaderMap::new();

@@ -1,14 +1,13 @@
-//! A browser's way in: the token once, then a cookie.
+//! Login of browsers: the token once, then a session cookie.
 //!
-//! The cookie says until when it holds, has a nonce of its own and proves both
-//! with an HMAC (RFC 2104) under the token, so it needs no memory, survives a
-//! restart and ends with the token it was made from. Signing out revokes the
-//! one session, for as long as this server runs; another token revokes all.
+//! The cookie contains its expiry and a nonce, authenticated by an HMAC (RFC
+//! 2104) under the token, so that it needs no server state, survives a restart
+//! and expires with its token. Signing out revokes the one session, for as long
+//! as this server runs; a new token revokes all.
 //!
-//! A cookie made with a guessed token is a guess like any other, so that one
-//! nobody has seen before is looked at only while its address has guesses left.
-//! Those seen before pass always: a stranger who guesses behind the same proxy
-//! signs nobody out.
+//! A cookie made with a guessed token is a guess too, so that an unknown one is
+//! checked only within the rate limit of its address. Known ones always pass:
+//! an attacker behind the same proxy can't lock out signed-in users.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,7 +37,7 @@ use crate::page;
 
 const COOKIE: &str = "watchtower";
 const HOLDS: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A token is a short text; so is its form.
+/// Maximum size of the login form in bytes; a token is short.
 const MOST_BYTES: usize = 4096;
 /// Limit of remembered sessions; more than a server has users.
 const MOST_SESSIONS: usize = 4096;
@@ -116,7 +115,7 @@ async fn login(
         hex::encode(proof),
         HOLDS.as_secs(),
     );
-    let mut response = Redirect::to(&wanted(&headers)).into_response();
+    let mut response = Redirect::to(&target(&headers)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -151,8 +150,8 @@ async fn logout(
     ([(header::SET_COOKIE, gone)], Redirect::to("/")).into_response()
 }
 
-/// True where the browser or a proxy says that the connection is encrypted.
-/// A lie only keeps the liar's own cookie off plain HTTP.
+/// True if the browser's or a proxy's headers indicate an encrypted connection.
+/// A forged header only keeps the client's own cookie off plain HTTP.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
@@ -160,13 +159,13 @@ fn is_encrypted(headers: &HeaderMap) -> bool {
         || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// The view the form was shown in place of, which a shared link named.
-fn wanted(headers: &HeaderMap) -> String {
+/// View requested before the login, as of a shared link.
+fn target(headers: &HeaderMap) -> String {
     let from = headers
         .get(header::REFERER)
         .and_then(|url| url.to_str().ok());
     let from = from.and_then(|url| Url::parse(url).ok());
-    // Stays on our own site, whatever it says: only the query is taken over.
+    // Never leaves our own site: only the query is taken over.
     match from.as_ref().and_then(Url::query) {
         Some(query) => format!("/?{query}"),
         None => "/".to_owned(),
@@ -176,20 +175,20 @@ fn wanted(headers: &HeaderMap) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SessionCheck {
     Open,
-    /// No cookie that holds.
+    /// No valid cookie.
     None,
     /// Too many attempts: the cookie was not checked.
     TooMany,
 }
 
-/// Sessions that have proved themselves, and until when they hold.
+/// Verified sessions, and their expiry.
 #[derive(Debug, Default)]
 pub(crate) struct ConsoleSessions(Mutex<KnownSessions>);
 
 #[derive(Debug, Default)]
 struct KnownSessions {
     open: HashMap<Proof, i64>,
-    /// Signed out, and until when they would have held.
+    /// Revoked sessions, and their expiry.
     revoked: HashMap<Proof, i64>,
 }
 
@@ -202,7 +201,7 @@ struct SessionCookie {
 }
 
 impl ConsoleSessions {
-    /// Those the request shows end, if they were open.
+    /// Revokes the sessions of a request, if they are valid.
     fn end(
         &self,
         headers: &HeaderMap,
@@ -210,22 +209,22 @@ impl ConsoleSessions {
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) {
         let now = Timestamp::now().as_second();
-        for told in cookies(headers) {
-            if self.among(&[told], token, now, &attempt) == SessionCheck::Open {
-                self.revoke(told, now);
+        for cookie in cookies(headers) {
+            if self.among(&[cookie], token, now, &attempt) == SessionCheck::Open {
+                self.revoke(cookie, now);
             }
         }
     }
 
-    fn revoke(&self, told: SessionCookie, now: i64) {
+    fn revoke(&self, cookie: SessionCookie, now: i64) {
         let mut known = self.0.locked();
-        known.open.remove(&told.proof);
+        known.open.remove(&cookie.proof);
         known.revoked.retain(|_, until| *until > now);
-        known.revoked.insert(told.proof, told.until);
+        known.revoked.insert(cookie.proof, cookie.until);
     }
 
-    /// Checks the request for a cookie that still holds; `attempt` is what
-    /// a look at one costs.
+    /// Checks the request for a valid cookie; `attempt` takes a guess from the
+    /// rate limit.
     pub(crate) fn of(
         &self,
         headers: &HeaderMap,
@@ -247,20 +246,20 @@ impl ConsoleSessions {
         now: i64,
         attempt: impl Fn(&dyn Fn() -> bool) -> Attempt,
     ) -> SessionCheck {
-        // Expired sessions let nobody in, and reveal nothing.
-        let holding = cookies.iter().filter(|told| told.until > now);
-        if holding.clone().any(|told| self.knows(told)) {
+        // Expired sessions give no access, and reveal nothing.
+        let holding = cookies.iter().filter(|cookie| cookie.until > now);
+        if holding.clone().any(|cookie| self.is_open(cookie)) {
             return SessionCheck::Open;
         }
-        for told in holding.filter(|told| !self.is_revoked(told)) {
+        for cookie in holding.filter(|cookie| !self.is_revoked(cookie)) {
             // In constant time.
             let is_right = || {
-                let proof = proof(token, told.until, told.nonce);
-                proof.verify_slice(&told.proof).is_ok()
+                let proof = proof(token, cookie.until, cookie.nonce);
+                proof.verify_slice(&cookie.proof).is_ok()
             };
             match attempt(&is_right) {
                 Attempt::Right => {
-                    self.remember(told.proof, told.until);
+                    self.remember(cookie.proof, cookie.until);
                     return SessionCheck::Open;
                 }
                 Attempt::Wrong => {}
@@ -270,14 +269,14 @@ impl ConsoleSessions {
         SessionCheck::None
     }
 
-    fn knows(&self, told: &SessionCookie) -> bool {
+    fn is_open(&self, cookie: &SessionCookie) -> bool {
         let known = self.0.locked();
-        known.open.get(&told.proof) == Some(&told.until)
+        known.open.get(&cookie.proof) == Some(&cookie.until)
     }
 
-    fn is_revoked(&self, told: &SessionCookie) -> bool {
+    fn is_revoked(&self, cookie: &SessionCookie) -> bool {
         let known = self.0.locked();
-        known.revoked.contains_key(&told.proof)
+        known.revoked.contains_key(&cookie.proof)
     }
 
     fn remember(&self, given: Proof, until: i64) {
@@ -304,18 +303,18 @@ fn cookies(headers: &HeaderMap) -> Vec<SessionCookie> {
         .collect()
 }
 
-/// Until when a cookie holds, which it is, and what proves it.
+/// Parses a cookie: expiry, nonce and HMAC.
 fn parsed(value: &str) -> Option<SessionCookie> {
     let mut parts = value.split('.');
     let mut part = || parts.next();
     let (until, nonce, given) = (part()?, part()?, part()?);
     let nonce = (nonce.len() == 32).then(|| Nonce::from_str_radix(nonce, 16).ok())?;
-    let told = SessionCookie {
+    let cookie = SessionCookie {
         until: until.parse().ok()?,
         nonce: nonce?,
         proof: unhex(given)?,
     };
-    part().is_none().then_some(told)
+    part().is_none().then_some(cookie)
 }
 
 fn proof(token: &Secret, until: i64, nonce: Nonce) -> Hmac<Sha256> {
@@ -348,14 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn who_signs_out_ends_this_session_and_no_other() {
+    fn signing_out_revokes_one_session() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let sessions = ConsoleSessions::default();
         let until = Timestamp::now().as_second() + 1000;
         let (mine, other) = (numbered(&token, until, 1), numbered(&token, until, 2));
         assert_ne!(mine, other, "of the same second");
         let open =
-            |value: &str| look(&sessions, value, &token, until - 1, true) == SessionCheck::Open;
+            |value: &str| check(&sessions, value, &token, until - 1, true) == SessionCheck::Open;
         assert!(open(&mine) && open(&other));
         let mut headers = HeaderMap::new();
         let shown = HeaderValue::from_str(&format!("a=b; {COOKIE}={mine}")).expect("text");
@@ -371,11 +370,11 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_link_is_where_one_gets() {
+    fn login_redirects_to_the_shared_link() {
         let from = |referer: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::REFERER, HeaderValue::from_static(referer));
-            wanted(&headers)
+            target(&headers)
         };
         assert_eq!(
             from("https://tower:8080/?view=incidents&incident=1"),
@@ -389,11 +388,11 @@ mod tests {
         ] {
             assert_eq!(from(plain), "/", "{plain}");
         }
-        assert_eq!(wanted(&HeaderMap::new()), "/");
+        assert_eq!(target(&HeaderMap::new()), "/");
     }
 
-    /// With a bucket that has a guess, or none.
-    fn look(
+    /// Checks a cookie with a guess left, or with none.
+    fn check(
         sessions: &ConsoleSessions,
         value: &str,
         token: &Secret,
@@ -409,12 +408,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_holds_until_its_time_and_for_its_token_alone() {
+    fn cookie_is_valid_until_expiry_and_for_its_token() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let other = Secret::new("another").expect("a secret");
         let value = cookie(&token, 1000);
         let holds = |value: &str, token: &Secret, now: i64| {
-            look(&ConsoleSessions::default(), value, token, now, true) == SessionCheck::Open
+            check(&ConsoleSessions::default(), value, token, now, true) == SessionCheck::Open
         };
         assert!(holds(&value, &token, 999));
         assert!(!holds(&value, &token, 1000));
@@ -426,19 +425,19 @@ mod tests {
     }
 
     #[test]
-    fn who_is_signed_in_does_not_care_about_guesses_and_who_is_not_has_to() {
+    fn known_sessions_are_exempt_from_the_rate_limit() {
         let token = Secret::new("t0ken-5e6f7a8b").expect("a secret");
         let sessions = ConsoleSessions::default();
         let value = cookie(&token, 1000);
         let stale = cookie(&token, 990);
-        let look = |value: &str, now: i64, left: bool| look(&sessions, value, &token, now, left);
-        assert_eq!(look(&value, 999, false), SessionCheck::TooMany);
-        assert_eq!(look(&value, 999, true), SessionCheck::Open);
-        assert_eq!(look(&value, 999, false), SessionCheck::Open);
-        assert_eq!(look(&value, 1000, false), SessionCheck::None);
+        let check = |value: &str, now: i64, left: bool| check(&sessions, value, &token, now, left);
+        assert_eq!(check(&value, 999, false), SessionCheck::TooMany);
+        assert_eq!(check(&value, 999, true), SessionCheck::Open);
+        assert_eq!(check(&value, 999, false), SessionCheck::Open);
+        assert_eq!(check(&value, 1000, false), SessionCheck::None);
         let later = value.replace("1000.", "2000.");
-        assert_eq!(look(&later, 999, false), SessionCheck::TooMany);
-        // Over, so that nobody looks at it.
-        assert_eq!(look(&stale, 999, false), SessionCheck::None);
+        assert_eq!(check(&later, 999, false), SessionCheck::TooMany);
+        // Expired, so that it is not checked.
+        assert_eq!(check(&stale, 999, false), SessionCheck::None);
     }
 }

@@ -1,23 +1,22 @@
-//! Limit of the wrong tokens an address may show, be it in the form, as a bearer
-//! or as the one a cookie was made with.
+//! Rate limit of wrong tokens by address, in the login form, as a bearer token
+//! or in a cookie.
 //!
-//! An address that has shown too many is answered 429 whatever it shows, the
-//! right token included, which would else be told from the wrong ones. Nobody
-//! on another address notices. Behind a reverse proxy all clients share the
-//! proxy's address, and with it these guesses: what it forwards about them
-//! could be anybody's invention. Browsers that are signed in go on there all
-//! the same ([`login`](super::login)).
+//! An address above the limit gets 429 for any token, also the right one, which
+//! could be told from the wrong ones otherwise. Other addresses are not
+//! affected. Behind a reverse proxy all clients share the proxy's address, and
+//! with it the limit, as forwarded addresses can be forged. Browsers that are
+//! signed in are not affected there ([`login`](super::login)).
 
 use std::time::Instant;
 
 use watchtower_base::failure_limit::FailureRecord;
 use watchtower_base::token_bucket::TokenBucket;
 
-/// This many at once, then one a second.
+/// Burst of guesses; the rate is one a second.
 const AT_ONCE: f64 = 10.0;
 const PER_SECOND: f64 = 1.0;
 
-/// Guesses that an address has left.
+/// Remaining guesses of an address.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenGuesses(TokenBucket);
 
@@ -61,7 +60,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
     #[test]
-    fn an_address_that_guesses_waits_and_no_other_does() {
+    fn rate_limit_is_per_address() {
         let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
         for _ in 0..100 {
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_64_is_one_address() {
+    fn ipv6_64_is_one_address() {
         let failures = FailureLimit::<TokenGuesses>::default();
         let now = Instant::now();
         let host = |host: u128| IpAddr::V6(Ipv6Addr::from_bits(1_u128 << 64 | host));

@@ -1,4 +1,4 @@
-//! Bodies in JSON, and what texts in them have to hold.
+//! JSON bodies, and the validation of their texts.
 
 use axum::Json;
 use axum::extract::{FromRequest, Request};
@@ -7,8 +7,7 @@ use serde_json::{Number, Value};
 
 use super::problem::Problem;
 
-/// A JSON body. Whole numbers may be written with a fraction of zero, as JSON
-/// Schema counts them among the integers.
+/// JSON body. Integers may have a fraction of zero, as in JSON Schema.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
@@ -18,7 +17,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Json(mut value) = Json::<Value>::from_request(request, state).await?;
         whole(&mut value);
-        // As text again: what is wrong then has a path.
+        // Serialised again, so that errors have a path.
         let text = serde_json::to_vec(&value).unwrap_or_default();
         let Json(body) = Json::<T>::from_bytes(&text)?;
         Ok(Self(body))
@@ -43,8 +42,8 @@ fn whole(value: &mut Value) {
     }
 }
 
-/// True for a text without visible characters: the descriptions have it as a
-/// pattern.
+/// True for a text without visible characters, which the API's description
+/// excludes by a pattern.
 pub(crate) fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c.is_control())
 }
@@ -55,18 +54,18 @@ mod tests {
 
     use super::*;
 
-    /// As the fields that must not be blank are described.
+    /// Pattern of fields that must not be blank.
     const SHOWS: &str = r"[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]";
 
     #[test]
-    fn a_whole_number_may_be_written_with_a_fraction() {
+    fn integer_may_have_a_zero_fraction() {
         let mut value = json!({"a": [209.0, 0.5, -3.0], "b": 1e300, "c": 7});
         whole(&mut value);
         assert_eq!(value, json!({"a": [209, 0.5, -3], "b": 1e300, "c": 7}));
     }
 
     #[test]
-    fn the_pattern_says_what_is_blank() {
+    fn pattern_matches_is_blank() {
         let schema = json!({"type": "string", "pattern": SHOWS});
         let pattern = jsonschema::validator_for(&schema).unwrap();
         for c in (0..0x3100).filter_map(char::from_u32) {

@@ -1,5 +1,5 @@
-//! Conditional requests: a body the client has already is not sent again (RFC
-//! 9110, section 13.1.2); and cache control of the answers.
+//! Conditional requests: a body that the client has cached is not sent again
+//! (RFC 9110, section 13.1.2); and cache control of responses.
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -7,13 +7,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-/// Separators of the items of a list, empty ones among them.
+/// Separators of list items, including empty ones (RFC 9110, section 5.6.1).
 const BETWEEN: [char; 3] = [' ', '\t', ','];
 
-/// With an entity tag it may be kept, and is asked for again each time; all
-/// else is never written down.
+/// Sets cache control: `no-cache` (revalidate) with an entity tag, else
+/// `no-store`.
 pub(crate) async fn answer(request: Request, next: Next) -> Response {
-    let asked = matches!(*request.method(), Method::GET | Method::HEAD)
+    let if_none_match = matches!(*request.method(), Method::GET | Method::HEAD)
         .then(|| request.headers().get(header::IF_NONE_MATCH).cloned())
         .flatten();
     let mut response = next.run(request).await;
@@ -24,9 +24,9 @@ pub(crate) async fn answer(request: Request, next: Next) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keeping));
-    let known = asked
+    let known = if_none_match
         .zip(tag)
-        .is_some_and(|(asked, tag)| names(&asked, &tag));
+        .is_some_and(|(if_none_match, tag)| contains_tag(&if_none_match, &tag));
     if known && response.status() == StatusCode::OK {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         forget_body(response.headers_mut());
@@ -40,14 +40,15 @@ fn forget_body(headers: &mut HeaderMap) {
     headers.remove(header::CONTENT_TYPE);
 }
 
-/// By the weak comparison: whether it is weak does not matter.
-fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
+/// True if the header contains the tag, by weak comparison (RFC 9110, section
+/// 8.8.3.2).
+fn contains_tag(if_none_match: &HeaderValue, tag: &HeaderValue) -> bool {
     let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    let (Ok(asked), Ok(tag)) = (asked.to_str(), tag.to_str()) else {
+    let (Ok(if_none_match), Ok(tag)) = (if_none_match.to_str(), tag.to_str()) else {
         return false;
     };
     let tag = strong(tag);
-    asked
+    if_none_match
         .split(',')
         .any(|one| one.trim() == "*" || strong(one) == tag)
 }
@@ -55,20 +56,20 @@ fn names(asked: &HeaderValue, tag: &HeaderValue) -> bool {
 /// Precondition of `If-Match` (RFC 9110, section 13.1.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum IfMatch {
-    /// Nothing, or that there is anything at all.
+    /// No header, or `*`.
     Anything,
-    /// Any of these. Only strong ones: a weak one matches nothing here.
+    /// Strong entity tags; weak ones never match here.
     Tags(Vec<String>),
 }
 
 impl IfMatch {
-    /// `None` of what is no list of entity tags.
+    /// Parses the header; `None` if it is no list of entity tags.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let values: Vec<_> = headers.get_all(header::IF_MATCH).iter().collect();
         if values.is_empty() || matches!(values[..], [one] if one == "*") {
             return Some(Self::Anything);
         }
-        // A version without its quotes has always been taken.
+        // A version without quotes has always been accepted.
         if let [one] = values[..]
             && let Ok(bare) = one.to_str()
             && bare.parse::<u64>().is_ok()
@@ -91,7 +92,7 @@ impl IfMatch {
                     tags.push(tag.to_owned());
                 }
                 rest = after.trim_start_matches(BETWEEN);
-                // They stand apart by a comma, not by nothing or by spaces.
+                // Separated by a comma, not by spaces or nothing.
                 let between = &after[..after.len() - rest.len()];
                 if !rest.is_empty() && !between.contains(',') {
                     return None;
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_strong_tags_of_all_headers_count() {
+    fn if_match_takes_strong_tags_of_all_headers() {
         let of = |values: &[&'static str]| {
             let mut headers = HeaderMap::new();
             for value in values {
@@ -143,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_compared_weakly() {
+    fn if_none_match_is_compared_weakly() {
         let value = HeaderValue::from_static;
-        assert!(names(&value("\"a\""), &value("\"a\"")));
-        assert!(names(&value("\"b\", W/\"a\""), &value("\"a\"")));
-        assert!(names(&value("*"), &value("\"a\"")));
-        assert!(!names(&value("\"b\""), &value("\"a\"")));
-        assert!(!names(&value("a"), &value("\"a\"")));
+        assert!(contains_tag(&value("\"a\""), &value("\"a\"")));
+        assert!(contains_tag(&value("\"b\", W/\"a\""), &value("\"a\"")));
+        assert!(contains_tag(&value("*"), &value("\"a\"")));
+        assert!(!contains_tag(&value("\"b\""), &value("\"a\"")));
+        assert!(!contains_tag(&value("a"), &value("\"a\"")));
     }
 }

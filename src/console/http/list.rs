@@ -1,4 +1,4 @@
-//! Form of all list answers, and the query for their pages.
+//! List responses and their paging.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::problem::Problem;
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 1000;
 
-/// Newest first, with the cursor of the next page.
+/// Page of a list, newest first, with the cursor of the next page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct List<T> {
     pub(crate) items: Vec<T>,
@@ -25,7 +25,7 @@ impl<T> List<T> {
         Self { items, next: None }
     }
 
-    /// A page in the order of its items' places.
+    /// Page in the order of its items' positions.
     pub(crate) fn of<U>(page: Page<U, u64>, show: impl FnMut(U) -> T) -> Self {
         Self {
             items: page.items.into_iter().map(show).collect(),
@@ -38,8 +38,8 @@ pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
-pub(crate) fn page_size(asked: Option<usize>) -> Result<usize, Problem> {
-    let limit = asked.unwrap_or(PAGE);
+pub(crate) fn page_size(requested: Option<usize>) -> Result<usize, Problem> {
+    let limit = requested.unwrap_or(PAGE);
     if (1..=LARGEST_PAGE).contains(&limit) {
         Ok(limit)
     } else {

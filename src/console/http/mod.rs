@@ -1,6 +1,6 @@
-//! HTTP's own: serving with deadlines, TLS, problem documents (RFC 9457),
-//! conditional requests (RFC 9110, section 13), pages of lists, the OpenAPI
-//! document.
+//! HTTP infrastructure: server with deadlines, TLS, problem documents (RFC
+//! 9457), conditional requests (RFC 9110, section 13), pages of lists, the
+//! OpenAPI document.
 
 pub(super) mod body;
 pub(super) mod conditional;

@@ -1,5 +1,4 @@
-//! The API's description, OpenAPI 3.1, made from the very routes that are
-//! served.
+//! OpenAPI 3.1 description of the API, generated from the served routes.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -14,7 +13,7 @@ use watchtower_domain::finding::Category;
 use super::problem::Problem;
 use crate::AppState;
 
-/// Outside the guard, with answers of their own.
+/// Outside the guard, with responses of their own.
 const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
 
 #[derive(utoipa::OpenApi)]
@@ -25,7 +24,7 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Problem)),
-    // Without a token this machine needs none.
+    // Local clients need none while no token is configured.
     security((), ("token" = []), ("session" = [])),
     tags(
         (name = "live", description = "Current state"),
@@ -53,7 +52,7 @@ impl Modify for SecurityAddon {
     }
 }
 
-/// With what the guard answers in front of every route.
+/// Adds the guard's responses to every route.
 pub(crate) fn finished(mut api: OpenApi) -> Bytes {
     let problem = ContentBuilder::new()
         .schema(Some(Ref::from_schema_name(Problem::name())))
@@ -79,7 +78,8 @@ pub(crate) fn finished(mut api: OpenApi) -> Bytes {
                 let RefOr::T(response) = response else {
                     continue;
                 };
-                // OpenAPI wants one, and most go without saying.
+                // OpenAPI requires a description, and most status codes are
+                // self-explanatory.
                 if response.description.is_empty() {
                     let status = status.parse::<StatusCode>().ok();
                     let reason = status.and_then(|status| status.canonical_reason());
@@ -111,8 +111,8 @@ pub(crate) fn finished(mut api: OpenApi) -> Bytes {
     serde_json::to_vec(&api).map_or_else(|_| Bytes::new(), Bytes::from)
 }
 
-/// The categories that a list is filtered by, of which there are too many to
-/// write them twice.
+/// Parameter of categories that a list is filtered by; too many to write them
+/// twice.
 fn categories(api: &mut OpenApi) {
     let incidents = api.paths.paths.get_mut("/api/incidents");
     let operation = incidents.and_then(|item| item.get.as_mut());

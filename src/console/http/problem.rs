@@ -72,7 +72,7 @@ impl Problem {
         self.status == StatusCode::UNAUTHORIZED
     }
 
-    /// It may go better in a second.
+    /// A retry may succeed after a second.
     pub(crate) fn is_for_now(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }

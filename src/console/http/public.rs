@@ -1,5 +1,4 @@
-//! Protection of the routes outside the guard: a stranger may send them
-//! anything, at any pace.
+//! Protection of the routes outside the guard against unauthenticated clients.
 
 use std::time::Duration;
 
@@ -13,12 +12,12 @@ use super::problem::Problem;
 use crate::LARGEST_BODY;
 use crate::auth::guard::as_it_is;
 
-/// From the header to the end of the body: a deadline for each piece of it
-/// would let one byte every few seconds hold a connection for hours.
+/// Time limit from the header to the end of the body: with one per chunk, a
+/// byte every few seconds could hold a connection for hours.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// Hands the request on once all of it is here, and the answer back with the
-/// headers that every answer of ours has.
+/// Passes a request on once it is complete, and adds the common headers to the
+/// response.
 pub(crate) async fn arrived(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = match collected(body).await {
@@ -53,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_drips_is_not_waited_for() {
+    async fn slow_body_times_out() {
         let began = tokio::time::Instant::now();
         let drops = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_secs(3)).await;

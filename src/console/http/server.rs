@@ -1,9 +1,9 @@
-//! Admits connections, encrypts them where that is on, and
-//! speaks HTTP/1.1 on each of them.
+//! HTTP/1.1 server: admission of connections, TLS where configured, and
+//! deadlines.
 //!
-//! All of this happens before authentication, so that everything an
-//! unauthenticated peer may hold is capped: connections, of one address and of
-//! all, and how long each may be silent.
+//! All of this happens before authentication, so that the resources of
+//! unauthenticated peers are capped: connections, per address and in total, and
+//! the idle time of each.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -33,18 +33,16 @@ use crate::http::write_deadline::WriteDeadline;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
     pub(crate) caps: Caps,
-    /// Time limit for the next request's header, from when it could begin: so
-    /// long an idle connection is kept, too.
+    /// Time limit for the next request's header, and so of an idle connection.
     pub(crate) header: Duration,
-    /// Time limit for sending without any progress: a client that reads at
-    /// all, however slowly, makes some.
+    /// Time limit for sending without any progress; a slow client makes some.
     pub(crate) write: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
-            // An office behind one address has many tabs open.
+            // An office behind one address (NAT) has many tabs open.
             caps: Caps {
                 per_address: 256,
                 total: 2048,
@@ -64,11 +62,11 @@ pub(crate) async fn serve(
     limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) {
-    // Over TLS nothing else is offered either. The version is not told by the
-    // first bytes, for which hyper would wait without a deadline.
+    // TLS offers only HTTP/1.1 too. Version detection by the first bytes is
+    // off, as hyper would wait for them without a deadline.
     let mut http = Builder::new(TokioExecutor::new()).http1_only();
     http.http1()
-        // Without one hyper has no deadlines at all.
+        // Without a timer hyper has no deadlines at all.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header);
     let shared = Arc::new(HttpServerState {
@@ -106,13 +104,13 @@ struct HttpServerState {
 impl HttpServerState {
     async fn attend(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, _place: ConnectionSlot) {
         let Some(acceptor) = &self.tls else {
-            return self.speak(socket, peer).await;
+            return self.serve_stream(socket, peer).await;
         };
         let handshake = tls::encrypt(acceptor, socket);
         match self.shutdown.run_until_cancelled(handshake).await {
             None => {}
-            Some(Ok(stream)) => self.speak(stream, peer).await,
-            // Port scans and health checks of load balancers look like this.
+            Some(Ok(stream)) => self.serve_stream(stream, peer).await,
+            // Typical of port scans and health checks of load balancers.
             Some(Err(error @ HandshakeError::HungUp)) => {
                 debug!(%peer, "HTTPS connection closed: {error}");
             }
@@ -124,7 +122,7 @@ impl HttpServerState {
         }
     }
 
-    async fn speak(
+    async fn serve_stream(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
@@ -166,7 +164,7 @@ mod tests {
         serving: tokio::task::JoinHandle<()>,
     }
 
-    /// Says who asks, after as long as the answer takes.
+    /// Starts a server that responds with the peer's address, after a delay.
     async fn start(total: usize, header: Duration, answer: Duration) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -199,18 +197,18 @@ mod tests {
         }
     }
 
-    /// Everything until the other side closes.
+    /// Reads everything until the other side closes.
     async fn rest(socket: &mut TcpStream) -> String {
-        let mut said = Vec::new();
-        // Closed with something unread, it is a reset.
-        let _ = timeout(SOON, socket.read_to_end(&mut said))
+        let mut received = Vec::new();
+        // A close with unread data is a reset.
+        let _ = timeout(SOON, socket.read_to_end(&mut received))
             .await
             .expect("it closes");
-        String::from_utf8(said).expect("text")
+        String::from_utf8(received).expect("text")
     }
 
     #[tokio::test]
-    async fn who_says_nothing_or_half_a_request_is_closed_and_gives_the_place_back() {
+    async fn idle_and_partial_requests_time_out_and_free_their_slots() {
         let server = start(2, Duration::from_secs(4), Duration::ZERO).await;
         let mut silent = server.connect().await;
         let mut half = server.connect().await;
@@ -218,16 +216,16 @@ mod tests {
         // Let the server accept both.
         tokio::time::sleep(Duration::from_millis(50)).await;
         let mut third = server.connect().await;
-        let asked = Instant::now();
+        let started = Instant::now();
         assert_eq!(rest(&mut third).await, "");
-        assert!(asked.elapsed() < Duration::from_secs(2));
+        assert!(started.elapsed() < Duration::from_secs(2));
         for socket in [&mut silent, &mut half] {
-            let said = rest(socket).await;
-            assert!(!said.contains("200"), "{said}");
+            let received = rest(socket).await;
+            assert!(!received.contains("200"), "{received}");
         }
         let mut fourth = server.connect().await;
         let peer = fourth.local_addr().expect("an address").to_string();
-        // Kept alive for another request, and no longer than for its header.
+        // Kept alive for the time limit of the next header.
         for _ in 0..2 {
             fourth.write_all(REQUEST).await.expect("written");
             let mut answer = vec![0; 1024];
@@ -242,9 +240,9 @@ mod tests {
         rest(&mut fourth).await;
     }
 
-    /// Whoever reads goes on, however slowly and however long it takes.
+    /// A slow reader is served to the end.
     #[tokio::test]
-    async fn who_never_reads_is_closed_and_who_reads_slowly_is_not() {
+    async fn client_without_reads_is_closed_and_a_slow_one_is_not() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let large = vec![b'x'; 16 << 20];
@@ -269,7 +267,7 @@ mod tests {
             read += count;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // At last nothing holds the deaf one's place.
+        // The slot of a client that reads nothing is freed.
         tokio::time::sleep((Duration::from_secs(3)).saturating_sub(began.elapsed())).await;
         let mut got = 0;
         loop {
@@ -288,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drain_finishes_what_is_asked_and_waits_for_nobody_else() {
+    async fn drain_finishes_open_requests_only() {
         let server = start(9, Duration::from_secs(60), Duration::from_secs(4)).await;
         let mut silent = server.connect().await;
         let mut asking = server.connect().await;

@@ -1,4 +1,4 @@
-//! TLS for HTTP: the handshake, and the reasons of failed ones.
+//! TLS for HTTP: handshakes, and the reasons of failed ones.
 
 use std::io;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::time::timeout;
 
 use watchtower_base::tls::{Acceptor, HandshakeError, TlsConnection};
 
-/// From the accepted socket to the end of the handshake.
+/// Time limit from the accepted socket to the end of the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Time for a peer to read that it came the wrong way.
+/// Time limit for sending the answer to a plain HTTP request.
 const FAREWELL: Duration = Duration::from_millis(400);
 
-/// Answer to a browser that asked for `http://`.
+/// Response to a plain HTTP request on the HTTPS port.
 const PLAIN: &str = "HTTPS only: use https://\n";
 
-/// Makes the handshake, within its time.
+/// Makes the handshake within its time limit.
 pub(crate) async fn encrypt(
     acceptor: &Acceptor,
     socket: TcpStream,
@@ -36,7 +36,7 @@ pub(crate) async fn encrypt(
     }
 }
 
-/// In the protocol it speaks, if that is HTTP.
+/// Answers a peer in plain HTTP, if it sent that.
 async fn turn_away(socket: &mut TcpStream) -> io::Result<()> {
     let length = PLAIN.len();
     let answer = format!(

@@ -1,4 +1,4 @@
-//! A connection that ends when its other end takes nothing for too long.
+//! Connection with a deadline for writes without progress.
 
 use std::io;
 use std::pin::Pin;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Reading is passed on as it is; a write that has to wait has a deadline, and
-/// each one that is taken clears it. A slow reader is never disconnected, and
-/// an idle connection has nothing to write.
+/// Stream adapter: a pending write has a deadline, which each completed write
+/// clears. Reads are passed through. A slow reader is never disconnected, and
+/// an idle connection has no pending write.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     patience: Duration,

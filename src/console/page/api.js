@@ -1,4 +1,4 @@
-// Requests, and what went wrong with them in words.
+// Requests to the API, and their error messages.
 
 /** @import {Change, Verdict} from './types' */
 
@@ -21,9 +21,10 @@ export async function ask(path, options) {
     throw new Error('Server unreachable');
   }
   const date = Date.parse(response.headers.get('date') ?? '');
-  // It has no fraction: by the end of its second all of it has happened.
+  // The header is in whole seconds: rounded up, so that no event is in the
+  // future.
   if (!Number.isNaN(date)) ahead = date + 999 - Date.now();
-  // The session has ended: the page itself is the way to sign in again.
+  // The session has ended: reloading the page shows the login form.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);
   if (!response.ok) throw new Error(body?.detail ?? body?.title ?? `Server error (HTTP ${response.status})`);
@@ -48,8 +49,8 @@ export const send = (path, body) => ask(path, {
   body: JSON.stringify(body),
 });
 
-/** Removes the suppression that a false positive has left. @param {string} lesson */
-export const unlearn = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
+/** Removes the suppression of a false positive. @param {string} lesson */
+export const removeSuppression = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
 
 /** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });

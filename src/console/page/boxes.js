@@ -6,9 +6,9 @@ import { el, place } from './dom.js';
 /** @import {Finding} from './types' */
 
 const SHOWN_FOR = 12_000;
-/** What was found longer ago is not on the screen any more. */
+/** Maximum age of a shown finding in ms: older evidence is most likely off the screen. */
 const FRESH = 60_000;
-/** A picture full of boxes shows nothing. */
+/** Maximum boxes at once. */
 const MOST = 24;
 
 export class Boxes {
@@ -24,7 +24,7 @@ export class Boxes {
     new ResizeObserver(() => this.#fit()).observe(video);
   }
 
-  /** What is played. @param {string} name */
+  /** Sets the stream that is played. @param {string} name */
   set stream(name) {
     if (name !== this.#stream) this.#layer.replaceChildren();
     this.#stream = name;
@@ -36,7 +36,7 @@ export class Boxes {
     const shown = finding.evidence.filter(({ box, grounded }) => box && grounded !== false);
     for (const [nth, { box }] of shown.entries()) {
       if (!box) continue;
-      // Its title once is enough.
+      // The title is shown on the first box only.
       const made = el('span', { class: 'box', 'data-severity': finding.severity }, nth === 0 && el('b', { dir: 'auto' }, finding.title));
       place(made, box);
       this.#layer.append(made);
@@ -45,7 +45,7 @@ export class Boxes {
     }
   }
 
-  /** The picture may leave bars at its sides. */
+  /** Aligns the layer with the picture, which may have letterbox bars. */
   #fit() {
     const { videoWidth, videoHeight, clientWidth, clientHeight } = this.#video;
     if (!videoWidth || !clientWidth) return;

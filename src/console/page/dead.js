@@ -1,4 +1,4 @@
-// Events that a receiver has refused for good, to be sent again.
+// Dead letters of a sink: events its receiver has rejected, with redelivery.
 
 import { ask, send } from './api.js';
 import { el, fill, foreign, words } from './dom.js';
@@ -6,7 +6,7 @@ import { clock, number } from './format.js';
 
 /** @import {Buried, List, Sink} from './types' */
 
-/** Listed when it is opened: there may be many. @param {Sink} sink */
+/** Loaded when opened: there may be many. @param {Sink} sink */
 export function deadLetters({ name, dead }) {
   const list = el('div', {}, 'Loading…');
   return el('details', {
@@ -31,18 +31,18 @@ async function show(list, sink, cursor) {
 
 /** @param {string} sink @param {Buried} letter */
 function row(sink, { event, at, why, body }) {
-  const said = el('output', { role: 'status' });
+  const output = el('output', { role: 'status' });
   const button = /** @type {HTMLButtonElement} */ (el('button', { type: 'button', onclick: again }, 'Resend'));
   async function again() {
     button.disabled = true;
     try {
       await send(`/api/sinks/${encodeURIComponent(sink)}/dead/${event}`, {});
-      fill(said, 'Queued for delivery');
+      fill(output, 'Queued for delivery');
     } catch (error) {
-      fill(said, words(error));
+      fill(output, words(error));
       button.disabled = false;
     }
   }
   const title = /** @type {{message?: unknown}} */ (body)?.message;
-  return el('li', {}, clock(at), ' ', foreign(String(title ?? event), 'b'), ' ', foreign(why), ' ', button, ' ', said);
+  return el('li', {}, clock(at), ' ', foreign(String(title ?? event), 'b'), ' ', foreign(why), ' ', button, ' ', output);
 }

@@ -12,7 +12,7 @@ const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
  * @param {string} title
  * @param {string} action Label of the button that confirms.
  * @param {Field[]} fields
- * @param {string} [about] The text of a screen or a model that it is about.
+ * @param {string} [about] Text of a screen or a model, shown in the form.
  * @returns {Promise<Record<string, FormDataEntryValue | boolean> | null>}
  */
 export function question(title, action, fields, about = '') {
@@ -39,17 +39,17 @@ export function question(title, action, fields, about = '') {
   return new Promise((resolve) => {
     box.addEventListener('close', () => {
       if (box.returnValue !== 'ok') return resolve(null);
-      const said = new FormData(form);
-      resolve(Object.fromEntries(fields.map(({ name, kind }) => [name, kind === 'checkbox' ? said.has(name) : said.get(name) ?? ''])));
+      const data = new FormData(form);
+      resolve(Object.fromEntries(fields.map(({ name, kind }) => [name, kind === 'checkbox' ? data.has(name) : data.get(name) ?? ''])));
     }, { once: true });
   });
 }
 
-/** Asks for the user's name, once, and keeps it in the browser. */
+/** Prompts for the user's name, once, and keeps it in the browser. */
 export async function known() {
   if (who.name) return true;
-  const said = await question('Your name', 'Save', [{ name: 'name', label: 'Name shown with your actions', longest: 100 }]);
-  who.name = String(said?.name ?? '').trim();
+  const answer = await question('Your name', 'Save', [{ name: 'name', label: 'Name shown with your actions', longest: 100 }]);
+  who.name = String(answer?.name ?? '').trim();
   return who.name !== '';
 }
 

@@ -1,5 +1,5 @@
-// Text of findings comes off a screen or from a model: it only ever becomes
-// text of the page.
+// Text of findings comes from a screen or a model: it is only inserted as text
+// nodes.
 
 /** @import {Child, Evidence, Severity} from './types' */
 
@@ -19,7 +19,7 @@ export function el(name, props = {}, ...children) {
   return made;
 }
 
-/** With these in it and nothing else. @param {Element} where @param {...Child} children */
+/** Replaces the children of an element. @param {Element} where @param {...Child} children */
 export function fill(where, ...children) {
   where.replaceChildren(...children.filter((child) => child != null && child !== false));
 }
@@ -31,26 +31,26 @@ export function at(id) {
   return found;
 }
 
-/** Value that a person has put into a form. @param {string} id @param {string} name */
+/** Value of a form field. @param {string} id @param {string} name */
 export const given = (id, name) => String(new FormData(/** @type {HTMLFormElement} */ (at(id))).get(name) ?? '');
 
 /** @param {unknown} error */
 export const words = (error) => (error instanceof Error ? error.message : String(error));
 
-/** Text of a screen or a model, in whatever direction it runs. @param {string} said @param {string} [name] */
-export const foreign = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, said);
+/** Text of a screen or a model, isolated for bidirectional text. @param {string} text @param {string} [name] */
+export const foreign = (text, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, text);
 
 /** Elements that can take the focus. @param {Element} where */
 const stops = (where) => [...where.querySelectorAll('a, button, input, select, summary')];
 
-/** Changes what is there, and whoever has the focus in it keeps it. @param {Element} where @param {() => Element} change What is there then. */
+/** Changes the content of an element and keeps the focus in it. @param {Element} where @param {() => Element} change Returns the new element. */
 export function keeping(where, change) {
   const place = stops(where).findIndex((one) => one === document.activeElement);
   const now = change();
   if (place >= 0) /** @type {HTMLElement | undefined} */ (stops(now)[place])?.focus({ preventScroll: true });
 }
 
-/** As `fill`, of something that is looked at. @param {Element} where @param {...Child} children */
+/** Replaces the children as `fill` does, and keeps the focus. @param {Element} where @param {...Child} children */
 export function refill(where, ...children) {
   keeping(where, () => {
     fill(where, ...children);
@@ -58,7 +58,7 @@ export function refill(where, ...children) {
   });
 }
 
-/** The worst last. @type {Severity[]} */
+/** Severities, the worst last. @type {Severity[]} */
 export const SEVERITIES = ['info', 'low', 'medium', 'high', 'critical'];
 
 /** @param {Severity} severity */
@@ -74,7 +74,7 @@ export function quotes(evidence) {
   ));
 }
 
-/** The part of a picture that proves it, in thousandths. @param {HTMLElement} box @param {number[]} bounds */
+/** Box of the evidence on a picture, in thousandths. @param {HTMLElement} box @param {number[]} bounds */
 export function place(box, [top, left, bottom, right]) {
   box.style.top = `${top / 10}%`;
   box.style.left = `${left / 10}%`;
@@ -85,26 +85,26 @@ export function place(box, [top, left, bottom, right]) {
 /** Text escaped for Markdown. @param {unknown} text */
 export const plain = (text) => String(text).replace(/[\\`*_{}[\]<>()#+\-.!|~]/g, '\\$&').replace(/\s+/g, ' ');
 
-/** Lets the reader keep it as a file. @param {string} name @param {string} type @param {string} text */
+/** Offers a text as a file download. @param {string} name @param {string} type @param {string} text */
 export function save(name, type, text) {
   const url = URL.createObjectURL(new Blob([text], { type }));
   el('a', { href: url, download: name }).click();
   URL.revokeObjectURL(url);
 }
 
-/** Where an incident is shown. @param {string} id @param {string} title */
+/** Link to an incident. @param {string} id @param {string} title */
 export const toIncident = (id, title) => el('a', { href: `/?view=incidents&incident=${id}`, dir: 'auto', class: 'foreign' }, title);
 
 /** Delay in ms within which changes are drawn together. */
 const TOGETHER = 40;
 
-/** Draws soon, however often it is asked to. @param {() => void} draw */
+/** Wraps a draw function: calls within the delay are drawn once. @param {() => void} draw */
 export function soon(draw) {
   let waits = false;
   return () => {
     if (waits) return;
     waits = true;
-    // A frame would never come while the page is in the background.
+    // Animation frames are not delivered while the page is in the background.
     setTimeout(() => {
       waits = false;
       draw();

@@ -1,36 +1,36 @@
-// Events of the server, as they happen (server-sent events).
+// Event stream of the server (server-sent events).
 //
-// A browser comes back by itself after a broken connection, but gives up when
-// the server answers with an error; then this asks why and tries again.
+// A browser reconnects by itself after a broken connection, but gives up when
+// the server responds with an error; then this reads the reason and retries.
 
 /** @import {Agent, Change, Finding, Stream} from './types' */
 
-/** A browser has six connections for one server, and its tabs share them. */
+/** A browser has six connections per server, shared by its tabs. */
 const HIDDEN_FOR = 30_000;
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
 
 /**
- * @typedef {object} Heard
+ * @typedef {object} EventHandlers
  * @property {(finding: Finding) => void} finding
  * @property {(change: Change) => void} incident
  * @property {(agents: Agent[]) => void} agents
  * @property {(streams: Stream[]) => void} streams
- * @property {(trouble: string) => void} link Empty when all is well.
+ * @property {(error: string) => void} link Error of the connection; empty when there is none.
  */
 
 export class Events {
-  #heard;
+  #handlers;
   /** @type {EventSource | null} */ #source = null;
   #last = '';
   #pause = FIRST_PAUSE;
   #hidden = 0;
 
-  /** @param {Heard} heard */
-  constructor(heard) {
-    this.#heard = heard;
-    // A page that was left may be kept to go back to, and would keep its
-    // connection: a few of them, and none is left for the next.
+  /** @param {EventHandlers} handlers */
+  constructor(handlers) {
+    this.#handlers = handlers;
+    // A page in the back/forward cache would keep its connection, and a few of
+    // them would use up all.
     addEventListener('pagehide', () => this.#source?.close());
     addEventListener('pageshow', ({ persisted }) => persisted && this.#connect());
     document.addEventListener('visibilitychange', () => {
@@ -48,24 +48,24 @@ export class Events {
     this.#source = source;
     source.addEventListener('open', () => {
       this.#pause = FIRST_PAUSE;
-      this.#heard.link('');
+      this.#handlers.link('');
     });
     source.addEventListener('error', () => {
       if (source !== this.#source) return;
-      this.#heard.link('Reconnecting…');
+      this.#handlers.link('Reconnecting…');
       if (source.readyState === EventSource.CLOSED) this.#again();
     });
     for (const name of /** @type {const} */ (['finding', 'incident', 'agents', 'streams'])) {
       source.addEventListener(name, ({ data, lastEventId }) => {
         if (lastEventId) this.#last = lastEventId;
-        this.#heard[name](JSON.parse(data));
+        this.#handlers[name](JSON.parse(data));
       });
     }
   }
 
   async #again() {
     const response = await fetch('/api/agents').catch(() => null);
-    // The session has ended: the page itself is the way to sign in again.
+    // The session has ended: reloading the page shows the login form.
     if (response?.status === 401) return location.reload();
     setTimeout(() => document.hidden || this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);

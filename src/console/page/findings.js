@@ -1,4 +1,4 @@
-// The list of findings, newest first.
+// List of findings, newest first.
 
 import { el, foreign, mark, soon, toIncident } from './dom.js';
 import { clock } from './format.js';
@@ -22,7 +22,7 @@ export class Findings {
 
   /** @param {Finding} finding */
   add(finding) {
-    // Ids are UUIDv7: their order is that of time.
+    // Ids are UUIDv7: they sort by time.
     const older = this.#all.findIndex(({ id }) => id <= finding.id);
     if (this.#all[older]?.id === finding.id || older < 0 && this.#all.length >= MOST) return;
     this.#all.splice(older < 0 ? this.#all.length : older, 0, finding);

@@ -1,7 +1,7 @@
 // Times, durations, counts, sizes and costs: one format of each on the page.
 //
-// A time is ISO 8601 with a blank, 24 h, in the zone that the header's switch
-// says; its title has it in full.
+// A time is ISO 8601 with a blank, 24 h, in the zone of the header's switch;
+// its title is the full form.
 
 import { serverNow } from './api.js';
 import { el } from './dom.js';
@@ -10,7 +10,7 @@ import { el } from './dom.js';
 
 const KEPT = 'watchtower.zone';
 const [MINUTE, HOUR, DAY] = [60, 3600, 86_400];
-/** RFC 3339, as the server writes it into its texts. */
+/** RFC 3339 times in the server's texts. */
 const STAMP = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/;
 
 /** @type {Zone} */
@@ -26,7 +26,7 @@ export function setZone(chosen) {
   document.dispatchEvent(new Event('zone'));
 }
 
-/** As ISO 8601 has it, on the wall of that zone. @param {Date} when @param {Zone} within */
+/** ISO 8601 form of a time in a zone. @param {Date} when @param {Zone} within */
 const wall = (when, within) => new Date(when.getTime() - (within === 'utc' ? 0 : when.getTimezoneOffset() * 60_000)).toISOString();
 
 const named = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
@@ -39,21 +39,21 @@ const dateTime = (when, within) => wall(when, within).slice(0, 19).replace('T', 
 /** Date and time with the zone. @param {Date | string} stamp @param {Zone} [within] */
 export const full = (stamp, within = zone()) => `${dateTime(new Date(stamp), within)} ${mark(new Date(stamp), within)}`;
 
-/** For a file, which leaves the reader's zone. @param {Date | string} stamp */
+/** Date and time in UTC, for a file. @param {Date | string} stamp */
 export const utc = (stamp) => full(stamp, 'utc');
 
-/** In both zones, where they differ. @param {Date} when */
+/** Time in both zones, where they differ. @param {Date} when */
 function both(when) {
   return when.getTimezoneOffset() === 0 ? utc(when) : `${utc(when)} (${full(when, 'local')})`;
 }
 
-/** Time of day, with the date when it is another one. @param {Date} when */
+/** Time of day, with the date when it is not today. @param {Date} when */
 function short(when) {
   const [day, today] = [when, new Date(serverNow())].map((one) => wall(one, zone()).slice(0, 10));
   return dateTime(when, zone()).slice(day === today ? 11 : 0);
 }
 
-/** How long since, within a day; after that as `short` has it. @param {Date} when */
+/** Time elapsed, within a day; after that as in `short`. @param {Date} when */
 function since(when) {
   const seconds = Math.max(0, Math.floor((serverNow() - when.getTime()) / 1000));
   if (seconds >= DAY) return short(when);
@@ -70,11 +70,11 @@ export const zoneMark = (when) => mark(when, zone());
 
 /** Value of a `datetime-local` field, to the minute. @param {Date} when */
 export const toField = (when) => wall(when, zone()).slice(0, 16);
-/** Time that such a field says; null when it is empty. @param {string} value */
+/** Time of such a field; null when it is empty. @param {string} value */
 export const fromField = (value) => (value ? new Date(zone() === 'utc' ? `${value}Z` : value) : null);
 
 /**
- * Writes the times of an element, now and whenever the zone or the day is another one.
+ * Writes the times of an element, now and whenever the zone or the day changes.
  * @template {Element} T
  * @param {T} element
  * @param {() => void} write
@@ -86,7 +86,7 @@ export function timed(element, write) {
   return element;
 }
 
-/** Writes all times of the page again: "ago" grows, and today becomes another day. */
+/** Updates all times of the page: "ago" grows, and the day changes. */
 export function retime() {
   for (const one of document.querySelectorAll('.timed')) one.dispatchEvent(new Event('retime'));
 }
@@ -97,29 +97,29 @@ function time(stamp, written) {
   const made = el('time', { dateTime: stamp, title: both(when) });
   return timed(made, () => {
     const text = written(when);
-    // What is marked to be copied stays marked.
+    // A selection, to be copied, is kept.
     if (made.textContent !== text) made.textContent = text;
   });
 }
 
-/** Time of day, with the date when it is another one. @param {string} stamp */
+/** Time of day, with the date when it is not today. @param {string} stamp */
 export const clock = (stamp) => time(stamp, short);
-/** How long ago, such as "3 min ago". @param {string} stamp */
+/** Elapsed time, such as "3 min ago". @param {string} stamp */
 export const ago = (stamp) => time(stamp, since);
 
 /**
- * Text of the server, with its RFC 3339 times as all others are shown.
+ * Text of the server, with its RFC 3339 times in the page's format.
  * @template T
  * @param {string} text
  * @param {(stamp: string) => T} made
  * @returns {(string | T)[]}
  */
 export const withTimes = (text, made) => text.split(STAMP).map((part, nth) => (
-  // A screen may say anything, such as the 99th of a month.
+  // Screen text may contain invalid dates, such as the 99th of a month.
   nth % 2 === 1 && !Number.isNaN(Date.parse(part)) ? made(part) : part));
-/** The same within text of a screen or a model, as `foreign` has it. @param {string} said @param {string} [name] */
-export const foreignTimed = (said, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(said, clock));
-/** The same as plain text, for what is printed. @param {string} text */
+/** The same for text of a screen or a model, as in `foreign`. @param {string} text @param {string} [name] */
+export const foreignTimed = (text, name = 'span') => el(name, { dir: 'auto', class: 'foreign' }, ...withTimes(text, clock));
+/** The same as plain text. @param {string} text */
 export const inZone = (text) => withTimes(text, full).join('');
 /** The same for a file. @param {string} text */
 export const inUtc = (text) => withTimes(text, utc).join('');

@@ -1,5 +1,5 @@
-// A shift report: what is open, what was done and by whom, when the server
-// was blind, what models cost.
+// Shift report: open incidents, actions and their users, monitoring gaps, cost
+// of models.
 
 import { ask } from './api.js';
 import { at, el, fill, mark, plain, save, toIncident, words } from './dom.js';
@@ -8,7 +8,7 @@ import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
 
-/** When one began, in words around that time. @typedef {{id: string, title: string, said: string, at: string, after: string}} Blind */
+/** Monitoring gap: its start, and the text around that time. @typedef {{id: string, title: string, lead: string, at: string, after: string}} Blind */
 /** @typedef {Omit<Handover, 'more'> & {open: Incident[], opened: Incident[], blind: Blind[], more: string}} Report */
 
 /** @type {[number, string][]} */
@@ -36,9 +36,9 @@ async function load() {
   const since = span.range.since.toISOString();
   const until = encodeURIComponent(span.range.until.toISOString());
   const within = `since=${encodeURIComponent(since)}&until=${until}`;
-  let told;
+  let results;
   try {
-    told = await Promise.all([
+    results = await Promise.all([
       /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?status=new,acknowledged&sort=severity&until=${until}&limit=1000`)),
       /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?${within}&limit=1000`)),
       /** @type {Promise<Handover>} */ (ask(`/api/handover?${within}`)),
@@ -47,9 +47,9 @@ async function load() {
     if (mine === latest) fill(at('report'), el('p', { role: 'alert' }, words(error)));
     return;
   }
-  // Another span was chosen meanwhile.
+  // Another range was chosen meanwhile.
   if (mine !== latest) return;
-  const [open, seen, shift] = told;
+  const [open, seen, shift] = results;
   report = {
     ...shift,
     open: open.items.filter((incident) => !isOwn(incident)),
@@ -68,29 +68,28 @@ const OWN = 'Watchtower';
 const isOwn = ({ agents, category }) => category === 'availability' && agents.length === 1 && agents[0] === OWN;
 
 /**
- * When the server was blind. It opens an incident at the beginning, and says
- * from when to when as it closes it; the same trouble later is the same
- * incident, opened again.
+ * Monitoring gaps. The server opens an incident at the start of a gap, and
+ * closes it with its start and end; a later gap of the same kind reopens it.
  * @param {Incident[]} open @param {Incident[]} seen @param {Handover} shift
  * @returns {Blind[]}
  */
 function blindSpots(open, seen, { done, until }) {
   const lasting = open.filter((incident) => isOwn(incident) && incident.last_seen < until);
   const over = done.filter(({ by, status }) => by === OWN && status === 'closed');
-  const told = new Set([...lasting.map(({ id }) => id), ...over.map(({ incident }) => incident)]);
-  const later = seen.filter((incident) => isOwn(incident) && !told.has(incident.id));
+  const listed = new Set([...lasting.map(({ id }) => id), ...over.map(({ incident }) => incident)]);
+  const later = seen.filter((incident) => isOwn(incident) && !listed.has(incident.id));
   return [
-    ...lasting.map(({ id, title, last_seen }) => ({ id, title, said: 'ongoing since ', at: last_seen, after: '' })),
-    ...over.map(({ incident, title, text }) => ({ id: incident, title, said: text, at: '', after: '' })),
-    ...later.map(({ id, title, first_seen }) => ({ id, title, said: 'since ', at: first_seen, after: ', resolved later' })),
+    ...lasting.map(({ id, title, last_seen }) => ({ id, title, lead: 'ongoing since ', at: last_seen, after: '' })),
+    ...over.map(({ incident, title, text }) => ({ id: incident, title, lead: text, at: '', after: '' })),
+    ...later.map(({ id, title, first_seen }) => ({ id, title, lead: 'since ', at: first_seen, after: ', resolved later' })),
   ];
 }
 
 const DID = { new: 'reopened', acknowledged: 'acknowledged', closed: 'closed' };
 /** @param {Done} done */
 const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}` : ''}` : `added note: ${text}`);
-/** @param {HTMLElement[]} rows @param {string} said */
-const none = (rows, said) => (rows.length ? rows : [el('li', { class: 'quiet' }, said)]);
+/** @param {HTMLElement[]} rows @param {string} empty */
+const none = (rows, empty) => (rows.length ? rows : [el('li', { class: 'quiet' }, empty)]);
 /** @param {SpentOn} spent */
 const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
   `${provider} ${model}: ${counted(requests, 'request')}, ${number(prompt_tokens)} + ${number(output_tokens)} tokens, ${usd(micro_usd)}`);
@@ -111,8 +110,8 @@ function draw({ since, until, open, opened, blind, done, spent, more }) {
     el('ol', {}, ...none(done.map((one) => el('li', {}, full(one.at), ' ', el('b', {}, one.by), ' ', inZone(deed(one)), ' — ',
       toIncident(one.incident, one.title))), 'No actions')),
     el('h3', {}, 'Monitoring gaps'),
-    el('ol', {}, ...none(blind.map(({ id, title, said, at: when, after }) => el('li', {},
-      toIncident(id, title), ' ', inZone(said), when && full(when), after)), 'None')),
+    el('ol', {}, ...none(blind.map(({ id, title, lead, at: when, after }) => el('li', {},
+      toIncident(id, title), ' ', inZone(lead), when && full(when), after)), 'None')),
     el('h3', {}, 'LLM cost'),
     el('ol', {}, ...none(spent.map((one) => el('li', {}, cost(one))), 'None')),
   );
@@ -120,16 +119,16 @@ function draw({ since, until, open, opened, blind, done, spent, more }) {
 
 /** @param {Report} report */
 function markdown({ since, until, open, opened, blind, done, spent, more }) {
-  /** @param {string[]} rows @param {string} said */
-  const list = (rows, said) => (rows.length ? rows.map((row) => `- ${row}`) : [said]);
+  /** @param {string[]} rows @param {string} empty */
+  const list = (rows, empty) => (rows.length ? rows.map((row) => `- ${row}`) : [empty]);
   /** @param {Incident} incident */
-  const told = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${number(incident.count)}×, since ${utc(incident.first_seen)}, ${incident.id})`;
+  const summary = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${number(incident.count)}×, since ${utc(incident.first_seen)}, ${incident.id})`;
   return [
     '# Handover', '', `${utc(since)} to ${utc(until)}.${more && ` Showing first 1,000: ${more}.`}`, '',
-    '## Open', '', ...list(open.map(told), 'No open incidents'), '',
-    '## New this shift', '', ...list(opened.map(told), 'No new incidents'), '',
+    '## Open', '', ...list(open.map(summary), 'No open incidents'), '',
+    '## New this shift', '', ...list(opened.map(summary), 'No new incidents'), '',
     '## Actions and notes', '', ...list(done.map((one) => `${utc(one.at)} ${plain(one.by)} ${plain(inUtc(deed(one)))} (${plain(one.title)})`), 'No actions'), '',
-    '## Monitoring gaps', '', ...list(blind.map(({ id, title, said, at: when, after }) => `${plain(title)} ${plain(`${inUtc(said)}${when && utc(when)}${after}`)} (${id})`), 'None'), '',
+    '## Monitoring gaps', '', ...list(blind.map(({ id, title, lead, at: when, after }) => `${plain(title)} ${plain(`${inUtc(lead)}${when && utc(when)}${after}`)} (${id})`), 'None'), '',
     '## LLM cost', '', ...list(spent.map((one) => plain(cost(one))), 'None'), '',
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-// Screenshots over time, and when incidents began.
+// Stills over time, and the starts of incidents.
 
 import { ask } from './api.js';
 import { SEVERITIES, at, el, fill, words } from './dom.js';
@@ -10,14 +10,14 @@ import { thumbnail } from './viewer.js';
 /** @import {Incident, List, Still} from './types' */
 
 const HOUR = 3_600_000;
-/** Share of the scale, in per cent, below which two marks are one. */
+/** Share of the scale, in per cent, within which two marks are joined. */
 const CLOSE = 0.6;
 /** Distance between two marks, in CSS pixels. */
 const TARGET = 25;
 
-/** A page of stills, so far apart that it spans what was chosen. */
+/** Stills per page, spaced to cover the chosen range. */
 const STILLS = 200;
-/** No still is nearer to the one before, in seconds. */
+/** Minimum interval of stills in seconds. */
 const NEAREST = 5;
 
 /** @type {[number, string][]} */
@@ -54,7 +54,7 @@ async function draw() {
       /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?sort=first_seen&${within}&limit=1000`)),
       stills.start(`/api/moments?${within}${thinned ? `&every=${apart}` : ''}&limit=${STILLS}`),
     ]);
-    // Something else was chosen meanwhile.
+    // Another range was chosen meanwhile.
     if (mine !== latest) return;
     drawScale(incidents.items, since.getTime(), until.getTime());
     at('past').textContent = `${some(incidents, 'incident')}, ${stills.count('screenshot')}${thinned ? `: one per ${duration(apart)} and stream` : ''}`;
@@ -67,7 +67,7 @@ async function draw() {
   }
 }
 
-/** Draws the scale again where its width is another: marks need their distance. */
+/** Redraws the scale when its width changes, as marks need their distance. */
 let redraw = () => {};
 new ResizeObserver(() => redraw()).observe(at('scale'));
 

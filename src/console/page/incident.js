@@ -1,6 +1,6 @@
 // An incident: evidence, opinions, timeline.
 
-import { ask, unlearn } from './api.js';
+import { ask, removeSuppression } from './api.js';
 import { known } from './dialog.js';
 import { at, el, fill, foreign, mark, quotes, refill, save, words } from './dom.js';
 import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
@@ -16,14 +16,14 @@ const AGAIN = 1000;
 let shown = '';
 let title = '';
 let version = -1;
-/** As it was drawn. */
+/** Version of the drawn incident. */
 let drawn = '';
 let waits = 0;
 
-/** The version that is shown, to decide on. @param {string} id */
+/** Version of the shown incident, for a decision. @param {string} id */
 export const versionOf = (id) => (id === shown && version >= 0 ? version : undefined);
 
-/** Our own change of it is no stranger's. @param {string} id @param {number} now */
+/** Records a change made by this user, so that it is no conflict. @param {string} id @param {number} now */
 export function changedTo(id, now) {
   if (id === shown && version >= 0) version = now;
 }
@@ -39,7 +39,7 @@ function isMarked() {
   return selection !== null && !selection.isCollapsed && at('incident').contains(selection.anchorNode);
 }
 
-/** It has changed on the server. @param {string} id */
+/** Handles a change on the server. @param {string} id */
 export function refresh(id) {
   if (id !== shown || waits || !isSeen()) return;
   waits = window.setTimeout(() => {
@@ -49,7 +49,7 @@ export function refresh(id) {
   }, AGAIN);
 }
 
-/** The one that is shown, as it is now. */
+/** Reloads the shown incident. */
 export async function again() {
   if (isSeen()) await show(shown);
 }
@@ -71,19 +71,19 @@ export async function show(id) {
     fill(article, el('p', { role: 'alert' }, words(error)));
     return;
   }
-  // Somebody has gone on meanwhile.
+  // Another incident was opened meanwhile.
   if (shown !== id) return;
   ({ version, title } = incident);
   const now = JSON.stringify(incident);
   if (now === drawn) return;
   drawn = now;
-  const said = article.querySelector('.transcripts');
-  refill(article, ...parts(incident, said instanceof HTMLDetailsElement && !another ? said : null));
+  const openTranscripts = article.querySelector('.transcripts');
+  refill(article, ...parts(incident, openTranscripts instanceof HTMLDetailsElement && !another ? openTranscripts : null));
   if (another) article.scrollTop = 0;
 }
 
-/** @param {Dossier} incident @param {HTMLDetailsElement | null} said @returns {Child[]} */
-function parts(incident, said) {
+/** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
+function parts(incident, openTranscripts) {
   const { id, stills, opinions, verdict, lesson } = incident;
   const [newest] = incident.findings.items;
   return [
@@ -104,17 +104,17 @@ function parts(incident, said) {
       el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
     lesson && el('p', { class: 'quiet' }, `Suppressed by ${lesson.by}: `, foreign(lesson.why), ' ',
-      el('button', { type: 'button', onclick: () => loud(lesson.id) }, 'Remove suppression'), ' ', el('output')),
+      el('button', { type: 'button', onclick: () => unsuppress(lesson.id) }, 'Remove suppression'), ' ', el('output')),
     newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
-    incident.cost.requests > 0 && (said ?? transcripts(id)),
+    incident.cost.requests > 0 && (openTranscripts ?? transcripts(id)),
   ];
 }
 
 /** @param {string} lesson */
-async function loud(lesson) {
+async function unsuppress(lesson) {
   if (!await known()) return;
   try {
-    await unlearn(lesson);
+    await removeSuppression(lesson);
   } catch (error) {
     fill(at('incident').querySelector('output') ?? at('said'), words(error));
     return;
@@ -129,11 +129,12 @@ const spent = (cost) => cost.requests > 0
 /** @param {Event} event */
 async function copied({ target }) {
   const button = /** @type {HTMLElement} */ (target);
-  // Not there on a page that came unencrypted from another machine.
+  // The clipboard API is missing on a page over plain HTTP from another
+  // machine.
   await navigator.clipboard?.writeText(location.href).then(() => { button.textContent = 'Copied'; }, () => {});
 }
 
-/** The first moment may be the worst. @param {ProofStill[]} stills */
+/** Stills of the first and the peak moment, which may be the same. @param {ProofStill[]} stills */
 function once(stills) {
   const [first, worst] = stills;
   return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'First / peak' }] : stills;
@@ -153,7 +154,7 @@ function proof({ url, moment, seen_at, sha256, finding }, incident) {
 /** @param {Finding | undefined} finding @returns {number[][]} */
 const places = (finding) => (finding?.evidence ?? []).flatMap(({ box, grounded }) => (box && grounded !== false ? [box] : []));
 
-/** The screen at another time. @param {string} when @param {Still | null | undefined} still */
+/** Still of the screen at another time. @param {string} when @param {Still | null | undefined} still */
 const around = (when, still) => still && el('figure', {}, thumbnail(still),
   el('figcaption', { class: 'quiet' }, `${when}, `, clock(still.seen_at)));
 
@@ -187,7 +188,7 @@ function transcripts(id) {
   return details;
 }
 
-/** @param {Transcript} asked */
+/** @param {Transcript} item */
 function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha256, question, pictures, answer, cost }) {
   const shown = pictures.map(({ box, width, height, sha256 }) => el('li', {},
     `${box ? `crop ${box.join(' ')}` : 'full frame'}, ${width} × ${height}, `, el('code', { title: 'SHA-256 of the JPEG sent' }, sha256)));

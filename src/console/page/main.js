@@ -37,7 +37,7 @@ let view = '';
 let streams = null;
 let playing = { state: 'connecting', why: '' };
 
-// The view, and what of it, stand in the address: it can be shared.
+// The view and its parameters are in the URL, which can be shared.
 /** @param {string} name @param {Record<string, string>} [what] */
 function go(name, what = {}) {
   const filters = name === 'incidents' ? triage.filters : {};
@@ -95,7 +95,7 @@ document.addEventListener('click', (event) => {
 document.addEventListener('keydown', async (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea')) return;
-  // Whatever has the focus then, what lies beneath is not meant.
+  // While a dialog is open, keys don't apply to the page below.
   if (document.querySelector('dialog[open]')) return;
   const { key } = event;
   const number = Number(key);
@@ -133,7 +133,7 @@ function showTheme() {
 }
 
 const zones = /** @type {HTMLSelectElement} */ (at('zone'));
-// A browser that reloads a page keeps what was chosen on it.
+// A browser keeps form values on reload.
 zones.value = zone();
 zones.addEventListener('change', () => {
   setZone(zones.value === 'local' ? 'local' : 'utc');
@@ -167,7 +167,7 @@ function showSound() {
   at('sound').textContent = video.muted ? 'Unmute' : 'Mute';
 }
 
-/** In the address, if it can be read. */
+/** Stream name in the URL, if it is valid. */
 function named() {
   try {
     return decodeURIComponent(location.hash.slice(1));
@@ -176,7 +176,7 @@ function named() {
   }
 }
 
-/** The stream in the address (#team), or what is played, or the first. @param {Stream[]} items */
+/** Selects the stream in the URL (#team), or the playing one, or the first. @param {Stream[]} items */
 function showStreams(items) {
   streams = items;
   const played = streamList.value;
@@ -222,9 +222,9 @@ async function showWaiting() {
   if (view === 'live' && !document.hidden) {
     const setup = await fetched().catch(() => null);
     const now = JSON.stringify(setup);
-    // Somebody may be marking an address to copy it.
-    if (setup && streams?.length === 0 && now !== told) {
-      told = now;
+    // The user may be selecting an address to copy it.
+    if (setup && streams?.length === 0 && now !== shownSetup) {
+      shownSetup = now;
       refill(at('waiting'), ...howto(setup));
     }
   }
@@ -232,8 +232,8 @@ async function showWaiting() {
   looking = window.setTimeout(showWaiting, LOOK_AGAIN);
 }
 let looking = 0;
-/** Setup that the waiting page was made of. */
-let told = '';
+/** Setup shown on the waiting page. */
+let shownSetup = '';
 
 /** @type {Agent[]} */
 let agents = [];
@@ -277,9 +277,9 @@ new Events({
     triage.agents(now);
   },
   streams: showStreams,
-  link(trouble) {
-    at('link').hidden = !trouble;
-    at('link').textContent = trouble;
+  link(error) {
+    at('link').hidden = !error;
+    at('link').textContent = error;
   },
 });
 showTheme();

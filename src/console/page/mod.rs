@@ -1,6 +1,6 @@
-//! The console: live video, findings as they come, incidents to be worked
-//! through, the panel and its exchanges. Plain modules that the browser loads as
-//! they are; nothing comes from another host.
+//! Console page: live video, findings, incident triage, the analysts and their
+//! discussions. Plain modules without a build step; nothing is loaded from
+//! another host.
 
 use std::borrow::Cow;
 
@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest as _, Sha256};
 
-/// Own files only, no framing: the text of a finding was read off a screen and
-/// must never run.
+/// Content security policy: own files only, no framing. The text of a finding
+/// comes from a screen and must never run as code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'";
-/// It has one style of its own, so that it needs no other file.
+/// Policy of the login page, whose style is inline.
 const LOGIN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
 
@@ -28,7 +28,7 @@ macro_rules! scripts {
     };
 }
 
-/// Path and content.
+/// Path and content of a module.
 const SCRIPTS: &[(&str, &str)] = &scripts![
     "main.js",
     "api.js",
@@ -83,7 +83,8 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     })
 }
 
-/// Login page, for a browser without a session. `alert` must be plain words.
+/// Login page, for a browser without a session. `alert` must be plain text, as
+/// it is not escaped.
 pub(super) fn login(alert: Option<&str>) -> Response {
     let alert = alert.map(|why| format!("<p role=\"alert\">{why}</p>"));
     let content =
@@ -99,7 +100,7 @@ fn page(
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, policy),
-        // With "no-referrer" a form would come from the origin "null".
+        // With "no-referrer" a form would be sent with the origin "null".
         (header::REFERRER_POLICY, "same-origin"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (

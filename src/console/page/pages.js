@@ -1,4 +1,4 @@
-// A list that the server tells page by page: a button below brings the next.
+// List loaded page by page: a button below loads the next.
 
 import { ask } from './api.js';
 import { el, words } from './dom.js';
@@ -23,7 +23,7 @@ export class Pages {
     list.after(this.#more);
   }
 
-  /** Anew, from the first page on. @param {string} path with a query */
+  /** Reloads from the first page. @param {string} path with a query */
   async start(path) {
     this.#path = path;
     this.#next = null;
@@ -37,7 +37,7 @@ export class Pages {
     this.#list.replaceChildren();
   }
 
-  /** Counts them, as far as is known. @param {string} what */
+  /** Count of the loaded items. @param {string} what */
   count(what) {
     return counted(this.length, what, Boolean(this.#next));
   }
@@ -55,7 +55,7 @@ export class Pages {
     }
   }
 
-  /** Null where something else was asked for meanwhile. @param {string} cursor */
+  /** Loads a page; null if another list was requested meanwhile. @param {string} cursor */
   async #fetched(cursor) {
     const path = this.#path;
     /** @type {List<T>} */

@@ -1,4 +1,4 @@
-// The analysts: state, latest findings and discussion of each.
+// Analysts: state, latest findings and discussion of each.
 
 import { ask } from './api.js';
 import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
@@ -14,10 +14,10 @@ export class Panel {
   /** @type {Agent[]} */ #agents = [];
   /** @type {Map<string, Finding[]>} */ #findings = new Map();
   /** @type {Map<string, Incident>} */ #exchanges = new Map();
-  /** Nodes drawn, by agent and by incident: only what is different is drawn anew. @type {Map<string, Drawn>} */
+  /** Drawn nodes, by agent and by incident: only changed ones are redrawn. @type {Map<string, Drawn>} */
   #columns = new Map();
   /** @type {Map<string, Drawn>} */
-  #told = new Map();
+  #discussions = new Map();
   #draw = soon(() => this.draw());
 
   /** @param {Agent[]} agents */
@@ -59,7 +59,7 @@ export class Panel {
     }));
     for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);
     at('quiet').hidden = this.#exchanges.size > 0;
-    this.#told = update(at('exchanges'), 'li', this.#told, [...this.#exchanges.values()].map((incident) => {
+    this.#discussions = update(at('exchanges'), 'li', this.#discussions, [...this.#exchanges.values()].map((incident) => {
       const { id, title, severity, opinions, verdict } = incident;
       return [id, JSON.stringify([title, severity, opinions, verdict]), () => exchange(incident)];
     }));
@@ -69,8 +69,8 @@ export class Panel {
 /** @typedef {{node: HTMLElement, as: string}} Drawn */
 
 /**
- * Nodes stay where they are as long as they can, so that nobody loses the
- * focus, or the link under a finger.
+ * Keeps unchanged nodes in place, so that the focus and the link under the
+ * pointer stay.
  * @param {Element} where
  * @param {string} kind
  * @param {Map<string, Drawn>} before

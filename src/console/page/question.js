@@ -1,4 +1,4 @@
-// A question in words, answered from what was on the screens.
+// Question about past screens, and its answer.
 
 import { send } from './api.js';
 import { at, el, fill, foreign, given, toIncident, words } from './dom.js';
@@ -15,13 +15,13 @@ export function prepare() {
     fill(at('answer'), el('p', { class: 'quiet' }, 'Searching…'));
     try {
       /** @type {Answer} */
-      const said = await send('/api/ask', { question: given('question', 'question') });
+      const response = await send('/api/ask', { question: given('question', 'question') });
       fill(
         at('answer'),
-        foreignTimed(said.answer, 'p'),
-        said.known && el('ol', {}, ...said.citations.map(citation)),
-        said.note && el('p', { class: 'note' }, said.note),
-        el('p', { class: 'quiet' }, by(said)),
+        foreignTimed(response.answer, 'p'),
+        response.known && el('ol', {}, ...response.citations.map(citation)),
+        response.note && el('p', { class: 'note' }, response.note),
+        el('p', { class: 'quiet' }, by(response)),
       );
     } catch (error) {
       fill(at('answer'), el('p', { role: 'alert' }, words(error)));

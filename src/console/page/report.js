@@ -1,4 +1,4 @@
-// An incident as Markdown. Text of a screen can't break out of it.
+// Incident as Markdown. Text of a screen is escaped.
 
 import { plain } from './dom.js';
 import { counted, inUtc, number, usd, utc } from './format.js';

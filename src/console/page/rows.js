@@ -1,11 +1,11 @@
-// A long list of which only the rows in sight are there.
+// Virtual list: only visible rows are in the DOM.
 //
-// Rows are equally high (`--row` of the list), so that ten thousand of them
-// cost no more than those that are seen.
+// Rows have one height (`--row` of the list), so that the cost depends on the
+// visible rows only.
 
 import { keeping } from './dom.js';
 
-/** Rows kept ready above and below. */
+/** Rows drawn above and below the visible ones. */
 const AHEAD = 8;
 
 /** @template {{id: string}} T */
@@ -23,7 +23,7 @@ export class Rows {
    * @param {HTMLElement} scroller
    * @param {HTMLElement} list
    * @param {(item: T) => HTMLElement} render
-   * @param {() => void} near The end of what is there is near.
+   * @param {() => void} near Called when the end of the list is near.
    */
   constructor(scroller, list, render, near) {
     this.#scroller = scroller;
@@ -42,7 +42,7 @@ export class Rows {
     this.#draw();
   }
 
-  /** At the next frame, however often it is asked for. */
+  /** Draws at the next animation frame, once for all calls. */
   draw() {
     if (this.#waits) return;
     this.#waits = true;
@@ -52,7 +52,7 @@ export class Rows {
     });
   }
 
-  /** Another look of one, at its place. @param {T} item */
+  /** Updates an item in place. @param {T} item */
   change(item) {
     const place = this.#items.findIndex(({ id }) => id === item.id);
     if (place < 0) return;
@@ -60,7 +60,7 @@ export class Rows {
     this.draw();
   }
 
-  /** Drawn anew even if nothing about it has changed. @param {string} id */
+  /** Redraws a row even if its item is unchanged. @param {string} id */
   touch(id) {
     const drawn = this.#drawn.get(id);
     if (!drawn) return;
@@ -99,7 +99,7 @@ export class Rows {
         drawn = { item, row };
         this.#drawn.set(item.id, drawn);
       }
-      // In the order they are read aloud and tabbed through.
+      // In DOM order, for screen readers and the tab key.
       /** @type {ChildNode | null} */ const next = before ? before.nextSibling : this.#list.firstChild;
       if (drawn.row !== next) this.#list.insertBefore(drawn.row, next);
       before = drawn.row;

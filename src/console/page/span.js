@@ -1,12 +1,12 @@
-// A stretch of time that a person chooses: how long, and until when. It stands
-// in the address, so that it can be shared.
+// Time range chosen by the user: length and end. It is in the URL, so that it
+// can be shared.
 
 import { serverNow } from './api.js';
 import { el, fill } from './dom.js';
 import { fromField, toField, zone } from './format.js';
 
 const HOUR = 3_600_000;
-/** Names of the zones that the end is chosen in. */
+/** Names of the zones in which the end is entered. */
 const ZONES = { utc: 'UTC', local: 'local' };
 
 export class Span {
@@ -16,9 +16,9 @@ export class Span {
   #field;
   #zone = el('span');
   #now;
-  /** Null is now. The field alone would not do: in autumn an hour has its times twice. @type {Date | null} */
+  /** End of the range; null is now. Kept beside the field, as an hour in autumn is ambiguous. @type {Date | null} */
   #until = null;
-  /** Range that is shown, whatever time it has become since. */
+  /** Range shown, fixed when it was loaded. */
   #range = { since: new Date(0), until: new Date(0) };
 
   /**
@@ -44,13 +44,13 @@ export class Span {
       ...form.children,
     );
     form.addEventListener('submit', (event) => event.preventDefault());
-    this.#length.addEventListener('change', () => this.#tell());
+    this.#length.addEventListener('change', () => this.#notify());
     this.#field.addEventListener('change', () => this.#end(fromField(this.#field.value)));
     document.addEventListener('zone', () => this.#show());
     this.#show();
   }
 
-  /** As the address has it. @param {URLSearchParams} query */
+  /** Sets the range from the URL. @param {URLSearchParams} query */
   set(query) {
     const hours = query.get('hours') ?? this.#usual;
     const known = [...this.#length.options].some(({ value }) => value === hours);
@@ -64,7 +64,7 @@ export class Span {
     return this.#range;
   }
 
-  /** The next shorter one, around a time. @param {Date} middle */
+  /** Zooms in to the next shorter length, around a time. @param {Date} middle */
   closer(middle) {
     this.#length.selectedIndex = Math.max(0, this.#length.selectedIndex - 1);
     this.#end(new Date(middle.getTime() + this.#milliseconds / 2));
@@ -82,7 +82,7 @@ export class Span {
   /** @param {Date | null} until */
   #end(until) {
     this.#until = until && until.getTime() < serverNow() ? until : null;
-    this.#tell();
+    this.#notify();
   }
 
   #settle() {
@@ -92,13 +92,13 @@ export class Span {
     this.#now.setAttribute('aria-pressed', String(!this.#until));
   }
 
-  /** The end, in the zone that times are shown in. */
+  /** Writes the end, in the zone that times are shown in. */
   #show() {
     this.#zone.textContent = ZONES[zone()];
     this.#field.value = this.#until ? toField(this.#until) : '';
   }
 
-  #tell() {
+  #notify() {
     this.#settle();
     const query = new URLSearchParams(location.search);
     query.set('hours', this.#length.value);

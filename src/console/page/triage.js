@@ -1,7 +1,7 @@
-// The incidents, to be worked through by keyboard.
+// Incident triage by keyboard.
 //
-// A row changes in place; rows only move when somebody asks for it, so that
-// nothing jumps away under a hand.
+// Rows change in place and only move on request, so that nothing moves under
+// the pointer.
 
 import { annotate, ask, decide } from './api.js';
 import { known, question } from './dialog.js';
@@ -13,7 +13,7 @@ import { Rows } from './rows.js';
 /** @import {Agent, Change, Incident, List, Severity, Stream, Verdict} from './types' */
 
 const PAGE = 200;
-/** More is not counted. */
+/** Maximum count shown. */
 const MOST_FRESH = 999;
 
 export class Triage {
@@ -21,11 +21,11 @@ export class Triage {
   /** @type {Set<string>} */ #fresh = new Set();
   #filters = /** @type {HTMLFormElement} */ (at('filters'));
   /** @type {string | null} */ #next = null;
-  /** Counts loads: what an older one brings is of no use. */
+  /** Number of the load: results of older ones are dropped. */
   #load = 0;
   #loading = false;
   #current = '';
-  /** Where a range of selections begins. */
+  /** Start of a range selection. */
   #mark = '';
   /** Queue of decisions, each made on the result of the last. */
   #turn = Promise.resolve();
@@ -38,7 +38,7 @@ export class Triage {
   #say;
   /** @type {Rows<Incident>} */ #rows;
 
-  /** @param {(id: string) => void} open Under this address from now on. @param {(text: string) => void} say */
+  /** @param {(id: string) => void} open Called with the id of an opened incident. @param {(text: string) => void} say */
   constructor(open, say) {
     this.#open = open;
     this.#say = say;
@@ -59,13 +59,13 @@ export class Triage {
     });
   }
 
-  /** Anew from the top. */
+  /** Reloads from the top. */
   async load() {
     this.#load += 1;
-    const told = [...this.#fresh];
+    const fresh = [...this.#fresh];
     const first = await this.#page(null);
     if (!first) return;
-    for (const id of [...told, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
+    for (const id of [...fresh, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
     this.#showFresh();
     at('list').scrollTop = 0;
     this.#rows.show(first);
@@ -74,13 +74,13 @@ export class Triage {
     this.#go(kept ? this.#current : first[0]?.id ?? '', false);
   }
 
-  /** The same, and says what went wrong. */
+  /** Reloads and shows errors. */
   async reload() {
     this.#say('');
     await this.load().catch((error) => this.#say(words(error)));
   }
 
-  /** An empty list fills by itself; one at a time. */
+  /** Reloads an empty list; one load at a time. */
   async #refill() {
     if (this.#filling || this.#rows.items.length > 0) return;
     this.#filling = true;
@@ -92,30 +92,30 @@ export class Triage {
     return [...new FormData(this.#filters)].map(([name, value]) => [name, String(value)]);
   }
 
-  /** Filters that differ from the default, for the address. @returns {Record<string, string>} */
+  /** Filters that differ from the default, for the URL. @returns {Record<string, string>} */
   get filters() {
     return Object.fromEntries(this.#values().filter(([name, value]) => value !== this.#usual[name]));
   }
 
-  /** As the address has it. @param {URLSearchParams} query @returns {boolean} Whether that is another list. */
+  /** Sets the filters from the URL. @param {URLSearchParams} query @returns {boolean} True if the list changes. */
   set(query) {
     const before = JSON.stringify(this.#values());
     for (const [name, usual] of Object.entries(this.#usual)) {
       const select = /** @type {HTMLSelectElement} */ (this.#filters.elements.namedItem(name));
       const wanted = query.get(name) ?? usual;
-      // Names come later than the page.
+      // Names are loaded later than the page.
       if (name === 'agent' || name === 'stream') this.#offer(name, [wanted]);
       select.value = [...select.options].some(({ value }) => value === wanted) ? wanted : usual;
     }
     return JSON.stringify(this.#values()) !== before;
   }
 
-  /** The one that is shown is the one that keys decide on. @param {string} id */
+  /** Selects the shown incident as the target of keys. @param {string} id */
   at(id) {
     if (id) this.#go(id, false);
   }
 
-  /** Tells whether it would be listed. @param {Incident} incident */
+  /** True if the incident matches the filters. @param {Incident} incident */
   #matches({ status, severity, agents, stream }) {
     const wanted = Object.fromEntries(this.#values());
     return (!wanted.status || wanted.status.split(',').includes(status))
@@ -138,7 +138,7 @@ export class Triage {
     }
   }
 
-  /** @param {string | null} cursor @returns {Promise<Incident[] | null>} Null when it is too late. */
+  /** @param {string | null} cursor @returns {Promise<Incident[] | null>} Null if a newer load has started. */
   async #page(cursor) {
     const load = this.#load;
     const query = new URLSearchParams({ limit: String(PAGE) });
@@ -151,11 +151,11 @@ export class Triage {
     return page.items;
   }
 
-  /** Something has happened to one. @param {Pick<Change, 'incident'>} change */
+  /** Handles a change of an incident. @param {Pick<Change, 'incident'>} change */
   changed({ incident }) {
     this.#fresh.delete(incident.id);
     if (this.#rows.items.some(({ id }) => id === incident.id)) return this.#rows.change(incident);
-    // Before it is looked at for the first time there is no list.
+    // There is no list before the view is first opened.
     if (this.#load > 0 && this.#matches(incident)) {
       if (this.#fresh.size < MOST_FRESH) this.#fresh.add(incident.id);
       if (this.#rows.items.length === 0) this.#fill();
@@ -173,7 +173,7 @@ export class Triage {
     this.#offer('stream', streams.map(({ name }) => name));
   }
 
-  /** Names that were there stay: what they found is still there. @param {string} filter @param {string[]} names */
+  /** Earlier names stay as options, as their findings remain. @param {string} filter @param {string[]} names */
   #offer(filter, names) {
     const select = /** @type {HTMLSelectElement} */ (this.#filters.elements.namedItem(filter));
     const there = new Set([...select.options].map(({ value }) => value));
@@ -219,7 +219,7 @@ export class Triage {
   async #close() {
     const ids = this.#chosen();
     if (ids.length === 0 || !await known()) return;
-    const said = await question(
+    const input = await question(
       ids.length === 1 ? 'Close incident' : `Close ${counted(ids.length, 'incident')}`,
       ids.length === 1 ? 'Close incident' : 'Close incidents',
       [
@@ -228,17 +228,17 @@ export class Triage {
       ],
       ids.length === 1 ? this.#title(ids[0]) : '',
     );
-    if (!said) return;
-    this.#draft.why = String(said.why);
-    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(said.false_positive) }, ids);
+    if (!input) return;
+    this.#draft.why = String(input.why);
+    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(input.false_positive) }, ids);
   }
 
   async #note() {
     const id = this.#current;
     if (!id || !await known()) return;
-    const said = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
-    if (!said) return;
-    this.#draft.text = String(said.text);
+    const input = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
+    if (!input) return;
+    this.#draft.text = String(input.text);
     this.#say('');
     try {
       this.changed(await annotate(id, this.#draft.text));
@@ -289,7 +289,7 @@ export class Triage {
     this.#showSelected();
   }
 
-  /** From the one selected last to this one. @param {number} here */
+  /** Selects from the last selected one to this one. @param {number} here */
   #range(here) {
     const items = this.#rows.items;
     const mark = items.findIndex(({ id }) => id === this.#mark);
@@ -302,7 +302,7 @@ export class Triage {
     this.#showSelected();
   }
 
-  /** All that are there, or none. */
+  /** Selects all loaded ones, or none. */
   #all() {
     const items = this.#rows.items;
     if (this.#selected.size === items.length) return this.deselect();

@@ -1,5 +1,5 @@
-// Types of the API's answers, for the type checker alone. `api` is made from
-// docs/openapi.json when the types are checked (scripts/check-page.sh).
+// Types of the API's answers, for the type checker alone. `api` is generated
+// from docs/openapi.json when the types are checked (scripts/check-page.sh).
 
 import type { components } from 'api';
 

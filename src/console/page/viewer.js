@@ -1,4 +1,4 @@
-// A still at full size, with the place that is meant.
+// Still at full size, with its evidence marked.
 
 import { at, el, fill, place } from './dom.js';
 import { clock, full, timed } from './format.js';
@@ -35,7 +35,7 @@ export function picture(url, alt, boxes, severity = 'low') {
 }
 
 /**
- * A small one that opens it.
+ * Thumbnail that opens the viewer.
  * @param {Still} still
  * @param {number[] | null} [bounds]
  */

@@ -1,14 +1,14 @@
-// A WHEP client (draft-ietf-wish-whep): plays a stream of the server that
-// served this page, and comes back by itself whenever it was cut off.
+// A WHEP client (draft-ietf-wish-whep): plays a stream of this server, and
+// reconnects automatically.
 
 import { words } from './dom.js';
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 10_000;
-// ICE says "disconnected" for a passing gap, too.
+// ICE reports "disconnected" for a transient gap, too.
 const GAP = 5_000;
-// A connection that stands and brings nothing, or nothing that can be shown,
-// is a stall. The server reports every 2.5 s even where the screen is still.
+// A connected peer that receives nothing, or nothing decodable, is a stall. The
+// server sends sender reports every 2.5 s even for a still screen.
 const STALL = 8_000;
 const LOOK = 1_000;
 const PATIENCE = 10_000;
@@ -46,7 +46,7 @@ export class Player extends EventTarget {
   async #connect() {
     const connection = new RTCPeerConnection();
     this.#connection = connection;
-    this.#tell('connecting');
+    this.#notify('connecting');
     const media = new MediaStream();
     connection.ontrack = ({ track }) => {
       media.addTrack(track);
@@ -56,7 +56,8 @@ export class Player extends EventTarget {
     for (const kind of ['video', 'audio']) connection.addTransceiver(kind, { direction: 'recvonly' });
     try {
       await connection.setLocalDescription();
-      // Our candidates don't matter: the server answers whoever calls.
+      // The client's candidates are not needed: the server accepts any source
+      // (peer-reflexive).
       const answer = await this.#ask(connection.localDescription?.sdp ?? '');
       if (connection !== this.#connection) return;
       await connection.setRemoteDescription({ type: 'answer', sdp: answer });
@@ -91,7 +92,7 @@ export class Player extends EventTarget {
     clearTimeout(this.#timer);
     switch (connection.connectionState) {
       case 'connected':
-        this.#tell('live', this.#note);
+        this.#notify('live', this.#note);
         this.#look(connection);
         break;
       case 'disconnected':
@@ -105,15 +106,15 @@ export class Player extends EventTarget {
   }
 
   /**
-   * Comes back when the connection stalls; a while without a stall, and the
-   * next pause is a short one again.
+   * Reconnects when the connection stalls; the backoff is reset after a while
+   * without a stall.
    * @param {RTCPeerConnection} connection
    */
   #look(connection) {
     clearInterval(this.#looking);
     const began = performance.now();
     let last = { bytes: 0, video: 0, frames: 0 };
-    // Since when nothing has come, and since when pictures come unseen.
+    // Start of a time without data, and of a time without decoded frames.
     let silent = began;
     let blind = began;
     this.#looking = window.setInterval(async () => {
@@ -121,7 +122,7 @@ export class Player extends EventTarget {
       if (connection !== this.#connection) return;
       const now = performance.now();
       if (seen.bytes !== last.bytes) silent = now;
-      // A browser may decode nothing of a hidden page.
+      // Browsers may stop decoding on a hidden page.
       const waits = seen.video > last.video && seen.frames === last.frames && !document.hidden;
       if (!waits) {
         blind = now;
@@ -137,7 +138,7 @@ export class Player extends EventTarget {
   /** @param {string} why */
   #again(why) {
     this.#hangUp();
-    this.#tell('waiting', why);
+    this.#notify('waiting', why);
     this.#timer = window.setTimeout(() => this.#connect(), this.#pause * (0.75 + Math.random() / 2));
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
@@ -158,19 +159,19 @@ export class Player extends EventTarget {
   }
 
   /** @param {string} state @param {string} [why] */
-  #tell(state, why = '') {
+  #notify(state, why = '') {
     this.dispatchEvent(new CustomEvent('state', { detail: { state, why } }));
   }
 }
 
 /**
- * Counts what has been received: bytes in all and of the video, and frames decoded.
+ * Received bytes, in total and of the video, and decoded frames.
  * @param {RTCPeerConnection} connection
  */
 async function received(connection) {
   const seen = { bytes: 0, video: 0, frames: 0 };
   for (const report of (await connection.getStats()).values()) {
-    // Reports of the sender count as life, too.
+    // Sender reports (RTCP) count as activity, too.
     if (report.type === 'remote-outbound-rtp') seen.bytes += report.reportsSent ?? 0;
     if (report.type !== 'inbound-rtp') continue;
     seen.bytes += report.bytesReceived ?? 0;

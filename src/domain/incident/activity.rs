@@ -1,9 +1,9 @@
-//! Activity that a text describes, apart from its wording: a failed login by
+//! Activity described by a text, independent of its wording: a failed login by
 //! any name is `brute_force`.
 //!
-//! A phrase is matched against lower-case text in which everything but letters
-//! and digits became one blank, at the start of a word. What the list does not
-//! know is compared by its quotes and entities alone.
+//! A phrase is matched at the start of a word, against lower-case text in which
+//! everything but letters and digits became one blank. Texts without a known
+//! activity are compared by their quotes and entities alone.
 
 use std::cmp::Reverse;
 use std::sync::LazyLock;
@@ -14,13 +14,13 @@ use super::quote::level;
 
 mod phrases;
 
-/// The activity a text tells first; of two that begin at the same place, the
-/// longer phrase.
+/// First activity in a text; of two phrases that begin at the same place, the
+/// longer one.
 pub(super) fn of_text(text: &str) -> Option<&'static str> {
     first(text, phrases())
 }
 
-/// The same of a quote as it is compared, whose letters are levelled out.
+/// First activity in a normalised quote.
 pub(super) fn of_folded(text: &str) -> Option<&'static str> {
     static LEVELLED: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
         phrases()
@@ -54,8 +54,8 @@ fn first<'a>(
     first.map(|(_, _, name)| name)
 }
 
-/// True if the attacker is the one that is connected to: a shell, a beacon and
-/// stolen data go out from the victim.
+/// True if the attacker is the destination of the connection: a shell, a beacon
+/// and stolen data go out from the victim.
 pub(super) fn goes_out(activity: &str) -> bool {
     [
         "malicious_shell",
@@ -67,17 +67,17 @@ pub(super) fn goes_out(activity: &str) -> bool {
     .contains(&activity)
 }
 
-/// The activity an ATT&CK technique means, sub-techniques included.
+/// Activity of an ATT&CK technique or one of its sub-techniques.
 pub(super) fn of_technique(technique: &str) -> Option<&'static str> {
     let parent = technique.split('.').next().unwrap_or(technique);
-    let known = |wanted: &str| {
-        let entry = ENTRIES.iter().find(|(_, _, ids)| ids.contains(&wanted));
+    let known = |id: &str| {
+        let entry = ENTRIES.iter().find(|(_, _, ids)| ids.contains(&id));
         entry.map(|(name, _, _)| *name)
     };
     known(technique).or_else(|| known(parent))
 }
 
-/// Blank, word, blank, word, ..., blank.
+/// Normalised text: blank, word, blank, word, ..., blank.
 fn words(text: &str) -> String {
     let mut words = String::with_capacity(text.len() + 2);
     words.push(' ');
@@ -94,7 +94,7 @@ fn words(text: &str) -> String {
     words
 }
 
-/// Where a phrase stands at the start of a word.
+/// Position of a phrase at the start of a word.
 fn find(text: &str, phrase: &str) -> Option<usize> {
     let starts = |at: &usize| text.as_bytes().get(at.wrapping_sub(1)) == Some(&b' ');
     text.match_indices(phrase).map(|(at, _)| at).find(starts)

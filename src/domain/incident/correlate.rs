@@ -1,10 +1,10 @@
-//! Correlation of findings with incidents: do both have the same subject?
+//! Correlation of findings with incidents of the same subject.
 //!
-//! In this order: names that contradict each other keep things apart (another
-//! address is another attack); the same lines on the screen are the same
-//! thing, whoever says what about them; the same activity on the same names is
-//! the same thing, whichever lines were quoted; and where the activity is not
-//! known, title words are the last resort.
+//! In this order: contradicting entities separate subjects (another address is
+//! another attack); the same lines on the screen are the same subject, whatever
+//! an analyst writes about them; the same activity on the same entities is the
+//! same subject, whichever lines were quoted; and where the activity is
+//! unknown, title words are the last resort.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -15,22 +15,22 @@ use super::role::Roles;
 use crate::finding::Category;
 use crate::incident::fingerprint::Fingerprint;
 
-/// Share of a finding's lines that an incident must know.
+/// Minimum share of a finding's lines that the incident has.
 const ENOUGH_LINES: f32 = 0.5;
-/// Share of names that two must have in common, of the side that has fewer.
+/// Minimum share of common names, of the side that has fewer.
 const ENOUGH_NAMES: f32 = 0.5;
 
 /// Similarity of two subjects; greater is more similar.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Similarity {
     tier: u8,
-    /// Within the tier, 0 to 2.
+    /// Score within the tier, 0 to 2.
     share: f32,
 }
 
 impl Similarity {
-    /// Sure enough to keep something from a person: the same lines, or the
-    /// same activity on the same names.
+    /// True if certain enough to suppress an alert: the same lines, or the same
+    /// activity on the same names.
     pub fn is_strong(self) -> bool {
         self.tier >= SAME_ACTIVITY
     }
@@ -53,14 +53,15 @@ const LIKELY: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Names {
     Agree,
-    /// They have no kind of name in common to compare.
+    /// No kind of name in common to compare.
     Silent,
     Contradict,
 }
 
 impl Fingerprint {
-    /// `None` when the finding is about something else. Streams are not
-    /// compared: incidents are looked for on one stream, lessons on all.
+    /// Similarity to a finding; `None` when it has another subject. Streams are
+    /// not compared: incidents are searched on one stream, suppressions apply
+    /// to all.
     pub fn similarity(&self, finding: &Self) -> Option<Similarity> {
         let names = compare(self, finding);
         if names == Names::Contradict {
@@ -72,7 +73,7 @@ impl Fingerprint {
         let (same_activity, differ) = match (&self.activity, &finding.activity) {
             (Some(own), Some(other)) => {
                 let same = own.name == other.name;
-                // Two activities that the screen itself shows are two things.
+                // Two activities shown on the screen itself are two subjects.
                 (same, !same && own.shown && other.shown)
             }
             _ => (false, false),
@@ -111,7 +112,7 @@ impl Fingerprint {
         let enough = match (names, both_show) {
             (Names::Agree, false) => 0.34,
             (Names::Agree, true) | (Names::Silent, false) => 0.6,
-            // Different lines and no name in common: two things.
+            // Different lines and no name in common: two subjects.
             _ => return None,
         };
         (words >= enough).then_some(Similarity {
@@ -120,7 +121,7 @@ impl Fingerprint {
         })
     }
 
-    /// `None` when the finding shows no line that says enough.
+    /// Share of common lines; `None` when the finding has no distinctive line.
     fn share_of_lines(&self, finding: &Self) -> Option<f32> {
         if finding.quotes.is_empty() {
             return None;
@@ -140,7 +141,7 @@ impl Fingerprint {
     }
 }
 
-/// By the most telling kind of name that both have.
+/// Comparison by the most specific kind of name that both have.
 fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
     for kind in EntityKind::ALL {
         let (a, b) = (known.named(kind), other.named(kind));
@@ -151,8 +152,8 @@ fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
             EntityKind::Ip => match AddressAgreement::compare(known, other, &a, &b) {
                 AddressAgreement::Agree => true,
                 AddressAgreement::Contradict => false,
-                // The victim is the same; it is told by others if who did it
-                // is too.
+                // The victim is the same; other kinds of name decide whether
+                // the attacker is.
                 AddressAgreement::SameVictim => {
                     let (a, b) = (known.named(EntityKind::User), other.named(EntityKind::User));
                     a.is_empty() || b.is_empty() || !a.is_disjoint(&b)
@@ -173,14 +174,14 @@ fn compare(known: &Fingerprint, other: &Fingerprint) -> Names {
 enum AddressAgreement {
     Agree,
     Contradict,
-    /// Whoever did it is named on one side at most.
+    /// At most one side names an attacker.
     SameVictim,
-    /// Attackers are named by one side only, targets by the other.
+    /// Attackers named by one side only, targets by the other.
     Silent,
 }
 
 impl AddressAgreement {
-    /// Compared is who does it. A victim, a resolver or whoever else is by is
+    /// Attackers are compared. A victim, a resolver or another bystander is
     /// shared by many attacks.
     fn compare(
         known: &Fingerprint,
@@ -196,7 +197,7 @@ impl AddressAgreement {
         let (other_by, other_to) = other.parts(out);
         let unclear = known.activity.is_none() || other.activity.is_none();
         if !known_by.is_empty() && !other_by.is_empty() {
-            // Without knowing what goes on either end may be the attacker's.
+            // With an unknown activity either end may be the attacker's.
             let apart = unclear
                 && !known_to.is_empty()
                 && !other_to.is_empty()
@@ -232,13 +233,13 @@ fn share(a: &BTreeSet<String>, b: &BTreeSet<String>) -> f32 {
 }
 
 impl Fingerprint {
-    /// Names of a kind, as they are compared.
+    /// Comparison keys of the names of a kind.
     pub(super) fn named(&self, kind: EntityKind) -> BTreeSet<String> {
         let names = self.entities.iter().filter(|entity| entity.kind == kind);
         names.map(Entity::folded).collect()
     }
 
-    /// Addresses of whoever does it, and of those it is done to.
+    /// Addresses of attackers, and of targets.
     fn parts(&self, goes_out: bool) -> (&BTreeSet<String>, &BTreeSet<String>) {
         let Roles { sources, targets } = &self.roles;
         if goes_out {
@@ -259,7 +260,7 @@ fn jaccard(known: &BTreeSet<Entity>, other: &BTreeSet<Entity>) -> f32 {
     }
 }
 
-/// Categories that analysts mix up when they mean the same thing.
+/// True for categories that analysts use interchangeably.
 fn related(a: Category, b: Category) -> bool {
     use Category as C;
     let family = |category| match category {

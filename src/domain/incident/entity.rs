@@ -1,9 +1,9 @@
-//! The things a finding names: addresses, hosts, users, CVEs, rules,
+//! Entities named by a finding: addresses, hosts, users, CVEs, rules,
 //! resources.
 //!
-//! Text of the screen is trusted to name users and resources by what stands
-//! before them; an analyst's own words only by names that cannot be anything
-//! else (an address, a CVE, a host name with a number in it).
+//! In screen text, users and resources are recognised by the words before them;
+//! in an analyst's own words, only unambiguous names count (an address, a CVE,
+//! a host name with a number in it).
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -47,7 +47,7 @@ impl EntityKind {
     }
 }
 
-/// Named thing, normalised.
+/// Entity, normalised.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Entity {
     pub kind: EntityKind,
@@ -71,8 +71,8 @@ impl Entity {
         }
     }
 
-    /// The key without what OCR mixes up. An address is read as digits
-    /// already.
+    /// Comparison key without the letters that OCR confuses. Addresses are
+    /// parsed as digits already.
     pub(super) fn folded(&self) -> String {
         match self.kind {
             EntityKind::Ip | EntityKind::Cve => self.key().to_owned(),
@@ -85,18 +85,18 @@ impl Entity {
     }
 }
 
-/// The address that a word is, if it is one.
+/// Parses a word as an address.
 pub(super) fn ip(word: &str) -> Option<String> {
     let entity = address(word)??;
     Some(entity.value)
 }
 
-/// Names on the screen.
+/// Entities in screen text.
 pub(super) fn on_screen(text: &str) -> BTreeSet<Entity> {
     find(text, true)
 }
 
-/// Names in an analyst's own words.
+/// Entities in an analyst's own words.
 pub(super) fn in_words(text: &str) -> BTreeSet<Entity> {
     find(text, false)
 }
@@ -114,7 +114,7 @@ fn find(text: &str, screen: bool) -> BTreeSet<Entity> {
         if let Some(entity) = evident(word) {
             found.insert(entity);
         } else if let Some(rest) = word.split_once("://").map(|(_, rest)| rest) {
-            // Host and path of a URL; its words say no more.
+            // Host and path of a URL; its other words are ignored.
             found.extend(rest.split(['/', '@', '?', '&']).filter_map(evident));
         } else if word.contains('/') {
             found.extend(word.split('/').filter_map(evident));
@@ -126,7 +126,7 @@ fn find(text: &str, screen: bool) -> BTreeSet<Entity> {
     found
 }
 
-/// Can be nothing else, whoever says it.
+/// Entity of an unambiguous word, in text of any origin.
 fn evident(word: &str) -> Option<Entity> {
     let word = word.trim_matches(|c: char| ".:!?*&".contains(c));
     if let Some(ip) = address(word) {
@@ -149,7 +149,7 @@ fn evident(word: &str) -> Option<Entity> {
         let mail = is_name(user) && domain.contains('.') && is_name(domain);
         return mail.then(|| Entity::new(EntityKind::User, word));
     }
-    // A port behind a name.
+    // A name with a port.
     let word = word
         .rsplit_once(':')
         .filter(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
@@ -166,7 +166,7 @@ fn evident(word: &str) -> Option<Entity> {
     None
 }
 
-/// Named by the words before it, as tools write them.
+/// Entity of a word by the words before it, as tools write them.
 fn by_context(word: &str, before: &str, earlier: &str) -> Option<Entity> {
     let named = match before {
         "user" | "username" | "login" | "account" | "acct" | "uid" => EntityKind::User,
@@ -188,12 +188,14 @@ fn by_context(word: &str, before: &str, earlier: &str) -> Option<Entity> {
         && !COMMON.contains(&word)
         && word.bytes().any(|b| b.is_ascii_alphabetic())
         && evident(word).is_none();
-    // A rule's name without a mark in it is most likely just the next word.
+    // A rule's name without a separator in it is most likely just the next
+    // word.
     let fits = fits && (named != EntityKind::Rule || word.contains(['-', '_', '.']));
     fits.then(|| Entity::new(named, word))
 }
 
-/// `Some(None)` for an address that names nobody, such as 0.0.0.0.
+/// Address of a word; `Some(None)` for one that identifies no host, such as
+/// 0.0.0.0.
 fn address(word: &str) -> Option<Option<Entity>> {
     let bare = word.split('/').next().unwrap_or(word);
     let host = match bare.rsplit_once(':') {
@@ -214,8 +216,8 @@ fn address(word: &str) -> Option<Option<Entity>> {
     None
 }
 
-/// Four numbers, with letters that OCR takes digits for, and perhaps a port
-/// behind them as `tcpdump` writes it.
+/// Parses four numbers, with letters that OCR reads for digits, and an optional
+/// port as `tcpdump` writes it.
 fn ipv4(word: &str) -> Option<Ipv4Addr> {
     if let Ok(ip) = word.parse() {
         return Some(ip);
@@ -256,7 +258,8 @@ fn is_name(word: &str) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"._-$".contains(&b))
 }
 
-/// `data.example.com`, but no file name and no version.
+/// True for a domain name such as `data.example.com`, but no file name or
+/// version.
 fn is_domain(word: &str) -> bool {
     const FILES: [&str; 34] = [
         "sh", "exe", "py", "json", "yaml", "yml", "toml", "log", "txt", "md", "html", "htm",
@@ -273,13 +276,13 @@ fn is_domain(word: &str) -> bool {
         && !name.contains(['_', '$'])
         && name.split('.').all(|label| !label.is_empty())
         && name.bytes().any(|b| b.is_ascii_alphabetic())
-        // "e.g" and sentences without a blank behind the full stop.
+        // Excludes "e.g" and sentences without a blank after the full stop.
         && name.len() >= 3
         && (name.contains(['.', '-']) || name.bytes().any(|b| b.is_ascii_digit()))
 }
 
-/// `web-01`, `ec2amaz-epo7hka`: words joined by hyphens, with a digit in them,
-/// that are no region, date or encoding.
+/// True for a host name such as `web-01` or `ec2amaz-epo7hka`: words joined by
+/// hyphens, with a digit, that are no region, date or encoding.
 fn is_numbered(word: &str) -> bool {
     let regions = ["us-", "eu-", "ap-", "sa-", "ca-", "me-", "af-", "il-"];
     let first = word.split('-').next().unwrap_or_default();
@@ -300,8 +303,9 @@ fn is_numbered(word: &str) -> bool {
             .any(|region| word.starts_with(region) && word.matches('-').count() == 2)
 }
 
-/// `db01`, `dc02`, `ws0417`: letters and a number, as machines without a hyphen
-/// are called. Protocols, versions and places on a page are named so too.
+/// True for a host name such as `db01`, `dc02` or `ws0417`: letters and a
+/// number. Protocols, versions and places on a page look alike and are
+/// excluded.
 fn is_lettered(word: &str) -> bool {
     const OTHERS: [&str; 34] = [
         "aes", "base", "centos", "cis", "code", "column", "cp", "cve", "day", "debian", "error",
@@ -316,8 +320,8 @@ fn is_lettered(word: &str) -> bool {
         && !OTHERS.contains(&letters)
 }
 
-/// A pod's workload: `ledger-worker` of `ledger-worker-59d7c8f6b-k2vnq`. The
-/// next pod of the same deployment is the same trouble.
+/// Workload of a pod: `ledger-worker` of `ledger-worker-59d7c8f6b-k2vnq`. The
+/// next pod of the same deployment is the same subject.
 fn workload(word: &str) -> Option<&str> {
     let (rest, pod) = word.rsplit_once('-')?;
     let (name, set) = rest.rsplit_once('-')?;
@@ -326,7 +330,7 @@ fn workload(word: &str) -> Option<&str> {
     (pod_like && (6..=10).contains(&set.len()) && random(set) && name.len() >= 2).then_some(name)
 }
 
-/// `checkout-api`: what tools call things, and seldom plain English.
+/// True for a resource name such as `checkout-api`, seldom plain English.
 fn is_compound(word: &str) -> bool {
     const LAST: [&str; 24] = [
         "api",
@@ -463,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn names_on_a_screen_are_found() {
+    fn entities_on_a_screen_are_found() {
         for (text, expected) in [
             (
                 "Failed password for admin from 203.0.113.45 port 51502 ssh2",
@@ -523,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn an_analysts_words_name_only_what_can_be_nothing_else() {
+    fn analysts_words_yield_unambiguous_entities_only() {
         let words: Vec<_> =
             in_words("Brute force on user account login at web-01.example.org, service account x")
                 .into_iter()
@@ -533,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_compared_by_its_first_label() {
+    fn host_is_compared_by_its_first_label() {
         let host = |value| Entity::new(EntityKind::Host, value);
         assert_eq!(host("web-01").key(), host("web-01.fernhill.example").key());
     }

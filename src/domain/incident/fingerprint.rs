@@ -13,13 +13,12 @@ use super::quote::{Quote, fold};
 use super::role::{Roles, roles};
 use crate::finding::{Category, Finding, stream_name};
 
-/// Bounds of what an incident remembers. One that has seen more is told by
-/// what it saw first.
+/// Bounds of an incident's fingerprint. Beyond them the first entries count.
 const MOST_QUOTES: usize = 32;
 const MOST_ENTITIES: usize = 48;
 const MOST_WORDS: usize = 24;
 
-/// Where, what kind, which lines, which activity, which names.
+/// Fingerprint: stream, category, lines, activity and names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Stored", from = "Stored")]
 pub struct Fingerprint {
@@ -31,23 +30,23 @@ pub struct Fingerprint {
     pub(super) entities: BTreeSet<Entity>,
     /// Roles of the addresses among them.
     pub(super) roles: Roles,
-    /// Words of titles, for a subject that has nothing else to compare.
+    /// Title words, for a subject with nothing else to compare.
     pub(super) words: BTreeSet<String>,
-    /// Names of hosts that an analyst gave and no line shows. Of a finding
+    /// Host names in the analyst's words that no line shows. Set for findings
     /// only: not stored.
     pub(super) claimed: BTreeSet<Entity>,
-    /// There were more names or lines than it holds. Not stored.
+    /// Flag: names or lines were dropped at the bounds. Not stored.
     pub(super) overflows: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Activity {
     pub(super) name: String,
-    /// Told by the screen, not by the analyst's words.
+    /// Flag: the activity comes from the screen, not from the analyst's words.
     pub(super) shown: bool,
 }
 
-/// The form on disk.
+/// Serialised form in the database.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     #[serde(with = "stream_name")]
@@ -142,24 +141,24 @@ impl Fingerprint {
         }
     }
 
-    /// Names to show, worst tellers-apart first.
+    /// Names for display, the most specific kind first.
     pub fn entities(&self) -> impl Iterator<Item = &Entity> {
         self.entities.iter()
     }
 
-    /// Takes in another finding about the same thing; tells whether it brought
-    /// a line or a name that was not known.
+    /// Merges a finding about the same subject; returns whether it added an
+    /// unknown line or name.
     pub fn absorb(&mut self, other: &Self) -> bool {
         let mut learned = false;
         for quote in &other.quotes {
             let room = self.quotes.len() < MOST_QUOTES;
             let known = self.quotes.iter().any(|own| own.is_like(quote));
-            // A line that tells of something else belongs to an incident of
-            // its own, which it would else be drawn away from.
-            let told = activity::of_folded(quote.text());
-            let ours = told.is_none_or(|told| {
+            // A line of another activity belongs to an incident of its own, and
+            // would else attract findings from it.
+            let named = activity::of_folded(quote.text());
+            let ours = named.is_none_or(|named| {
                 let own = self.activity.as_ref();
-                own.is_none_or(|own| own.name == told)
+                own.is_none_or(|own| own.name == named)
             });
             if room && !known && ours {
                 self.quotes.push(quote.clone());
@@ -185,15 +184,15 @@ impl Fingerprint {
         learned
     }
 
-    /// Keys under which an incident with the very same lines is found. Stable
-    /// over time: they are stored.
+    /// Lookup keys of incidents with the same lines. Stable over time, as they
+    /// are stored.
     pub fn line_keys(&self) -> Vec<i64> {
         let key = |quote: &Quote| key(&["line", quote.text()]);
         self.quotes.iter().map(key).collect()
     }
 
-    /// Keys under which an incident that may be about the same is found, the
-    /// most telling first.
+    /// Lookup keys of incidents that may have the same subject, the most
+    /// specific first.
     pub fn topic_keys(&self) -> Vec<i64> {
         let names = self
             .entities
@@ -211,7 +210,7 @@ impl Fingerprint {
         &self.stream
     }
 
-    /// In words, for a person who wonders what a lesson quiets.
+    /// Description of the subject, for the scope of a suppression.
     pub fn in_words(&self) -> String {
         let mut parts = Vec::new();
         match &self.activity {
@@ -234,20 +233,21 @@ impl Fingerprint {
     }
 }
 
-/// The lines on the screen decide, then the title, then the technique.
+/// Activity of a finding: by the lines on the screen, then the title, then the
+/// technique.
 fn activity_of(finding: &Finding) -> Option<Activity> {
-    let told = finding
+    let named = finding
         .evidence
         .iter()
         .filter_map(|piece| activity::of_text(&piece.quote));
     let mut votes: Vec<(&str, usize)> = Vec::new();
-    for name in told {
+    for name in named {
         match votes.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => votes.push((name, 1)),
         }
     }
-    // The first of the most.
+    // The first of the most frequent.
     let most = votes.iter().map(|(_, count)| *count).max();
     let shown = votes
         .iter()
@@ -267,7 +267,7 @@ fn activity_of(finding: &Finding) -> Option<Activity> {
     })
 }
 
-/// The words of a title that say something.
+/// Significant words of a title.
 fn title_words(title: &str) -> BTreeSet<String> {
     const EMPTY: [&str; 44] = [
         "suspicious",
@@ -318,7 +318,7 @@ fn title_words(title: &str) -> BTreeSet<String> {
     let folded = fold(title);
     let words = folded.split(' ').filter(|word| word.chars().count() >= 4);
     let words = words.map(|word| {
-        // A stem good enough for plural and tense.
+        // A stem, good enough for plural and tense.
         ["ing", "ed", "es", "s"]
             .iter()
             .find_map(|ending| word.strip_suffix(ending).filter(|stem| stem.len() >= 4))
@@ -332,7 +332,7 @@ fn title_words(title: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The stream is not part of it: a lesson holds on every stream.
+/// Hash without the stream: a suppression applies to every stream.
 fn key(parts: &[&str]) -> i64 {
     let mut hash = Sha256::new();
     for part in parts {

@@ -1,9 +1,8 @@
-//! Which incident a finding joins, or whether it opens one, and the news that
-//! makes.
+//! Rules by which a finding joins or opens an incident, and the change reported
+//! for it.
 //!
-//! Candidates and rows in, decisions out: whoever stores incidents looks up
-//! candidates by the keys that [`IncidentSearch`] asks for, lets [`JoinRules`]
-//! decide, and writes down the result.
+//! Pure: the store looks up candidates by the keys of [`IncidentSearch`], lets
+//! [`JoinRules`] decide, and stores the result.
 
 use std::time::Duration;
 
@@ -15,33 +14,33 @@ use super::{BestEvidence, ChangeReason, Decision, Incident, Similarity, Status};
 use crate::finding::{Finding, Severity};
 use crate::incident::fingerprint::Fingerprint;
 
-/// New lines of evidence that one incident may speak up for; then they add
-/// quietly, or a changing dashboard would never be still.
-const MOST_TOLD: u32 = 8;
-/// An answer may be this late. What lies further back is a clock that jumped.
+/// Maximum alerts for new evidence on one incident; later evidence is added
+/// without one, or a changing dashboard would raise alerts for ever.
+const MOST_ALERTS: u32 = 8;
+/// Maximum delay of a response. A larger difference is a clock that jumped.
 const LATE: SignedDuration = SignedDuration::from_mins(15);
-/// Incidents a finding is compared with in all: those that share its most
-/// telling keys come first.
+/// Maximum candidates compared with a finding: those that share its most
+/// specific keys come first.
 const CANDIDATES: usize = 96;
 
-/// Incident with all that must be known of it when the next finding comes.
+/// Incident with the state that decides about the next finding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackedIncident {
     pub incident: Incident,
     pub subject: Fingerprint,
     pub proof: Option<BestEvidence>,
-    /// Counts the changes that a decision must not overlook.
+    /// Version, raised by every change that conflicts with a decision.
     pub version: u64,
     /// Key of the suppression that covers it.
     pub suppression: Option<i64>,
-    /// The next finding reopens it, however soon.
+    /// Flag: the next finding reopens it, however soon.
     pub reopens: bool,
     /// Alerts raised by new evidence so far.
-    pub told: u32,
+    pub alerts: u32,
 }
 
-/// Search for the incident a finding belongs to: on its stream the one that is
-/// most like it; of two that are equally like it, the one seen last.
+/// Search for the incident of a finding: the most similar one on its stream; of
+/// equally similar ones, the one seen last.
 #[derive(Debug)]
 pub struct IncidentSearch<'a> {
     subject: &'a Fingerprint,
@@ -58,7 +57,7 @@ struct BestMatch {
 }
 
 impl<'a> IncidentSearch<'a> {
-    /// Incidents to look up under one key, the newest.
+    /// Maximum incidents to look up per key, the newest.
     pub const BY_KEY: u32 = 16;
 
     pub fn new(subject: &'a Fingerprint) -> Self {
@@ -70,13 +69,13 @@ impl<'a> IncidentSearch<'a> {
         }
     }
 
-    /// Keys to look up candidates by, the most telling first; `None` at the
-    /// end, when no other incident could be more like it.
+    /// Next key to look up candidates by, the most specific first; `None` at
+    /// the end, when no other incident could be more similar.
     pub fn next_keys(&mut self) -> Option<Vec<i64>> {
         self.rounds += 1;
         match self.rounds {
             1 => Some(self.subject.line_keys()),
-            // Nothing is more like it than one that knows its lines.
+            // No incident is more similar than one with the same lines.
             2 if !self.is_sure() => Some(self.subject.topic_keys()),
             _ => None,
         }
@@ -87,9 +86,8 @@ impl<'a> IncidentSearch<'a> {
         best.is_some_and(|best| best.similarity.is_strong())
     }
 
-    /// True once for each incident that is to be compared. The key is the
-    /// store's.
-    pub fn wants(&mut self, key: i64) -> bool {
+    /// True once for each incident to be compared. The key is the store's.
+    pub fn is_candidate(&mut self, key: i64) -> bool {
         if self.seen.len() >= CANDIDATES || self.seen.contains(&key) {
             return false;
         }
@@ -119,7 +117,7 @@ impl<'a> IncidentSearch<'a> {
         }
     }
 
-    /// Key of the incident found; `None` if the finding is about something new.
+    /// Key of the incident found; `None` for a new subject.
     pub fn found(&self) -> Option<i64> {
         self.best.as_ref().map(|best| best.key)
     }
@@ -129,12 +127,12 @@ impl<'a> IncidentSearch<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingEffect {
     pub news: ChangeReason,
-    /// Automatic decision: to close what a suppression covers, to reopen what
-    /// is back.
+    /// Automatic decision: to close an incident under a suppression, or to
+    /// reopen one that returned.
     pub decision: Option<Decision>,
-    /// The finding is worse than all before it.
+    /// Flag: the finding is more severe than all before it.
     pub rose: bool,
-    /// Its fingerprint changed, and with it the keys it is found by.
+    /// Flag: its fingerprint changed, and with it its lookup keys.
     pub learned: bool,
 }
 
@@ -142,8 +140,8 @@ pub struct FindingEffect {
 #[derive(Debug, Clone, Copy)]
 pub struct JoinRules<'a> {
     pub suppressions: &'a [KnownSuppression],
-    /// An incident not seen for so long speaks up when it is seen again, and
-    /// is reopened if it was closed.
+    /// Absence after which an incident that is seen again notifies, and is
+    /// reopened if it was closed.
     pub quiet_time: Duration,
     /// Time of automatic decisions.
     pub now: Timestamp,
@@ -195,7 +193,7 @@ impl JoinRules<'_> {
             version: 0,
             suppression: suppression.map(|known| known.key),
             reopens: false,
-            told: 0,
+            alerts: 0,
         };
         opened.count(finding, news);
         let effect = FindingEffect {
@@ -214,7 +212,7 @@ impl JoinRules<'_> {
         finding: &Finding,
         subject: &Fingerprint,
     ) -> FindingEffect {
-        let stranger = self.stranger(known, subject);
+        let unknown_entity = self.unknown_entity(known, subject);
         let quiet = finding.observed_at.duration_since(known.incident.last_seen);
         let before = known.incident.severity;
         let rose = finding.severity < before;
@@ -229,7 +227,12 @@ impl JoinRules<'_> {
             incident.title.clone_from(&finding.title);
         }
         let (news, decision) = if incident.status == Status::Closed {
-            let why = self.reopens(known, rose.then_some(before), stranger.as_deref(), quiet);
+            let why = self.reopens(
+                known,
+                rose.then_some(before),
+                unknown_entity.as_deref(),
+                quiet,
+            );
             match why {
                 Some(why) => (ChangeReason::Reopened, Some(self.reopen(known, why))),
                 None => (ChangeReason::Repeated, None),
@@ -247,8 +250,8 @@ impl JoinRules<'_> {
     }
 
     /// Entity of a finding that was unknown when the incident was closed: of a
-    /// false alarm only the entities of the suppression are known.
-    fn stranger(&self, known: &TrackedIncident, subject: &Fingerprint) -> Option<String> {
+    /// false positive only the entities of the suppression are known.
+    fn unknown_entity(&self, known: &TrackedIncident, subject: &Fingerprint) -> Option<String> {
         if known.incident.status != Status::Closed {
             return None;
         }
@@ -257,24 +260,24 @@ impl JoinRules<'_> {
             suppressions.find(|suppression| suppression.key == key)
         });
         let closed = suppression.map_or(&known.subject, |suppression| &suppression.subject);
-        closed.stranger(subject)
+        closed.unknown_entity(subject)
     }
 
-    /// Why a closed incident is reopened, if it is. `rose_from` is its severity
-    /// before a finding that is worse.
+    /// Reason to reopen a closed incident; `None` to leave it closed.
+    /// `rose_from` is its severity before a more severe finding.
     fn reopens(
         &self,
         known: &TrackedIncident,
         rose_from: Option<Severity>,
-        stranger: Option<&str>,
+        unknown_entity: Option<&str>,
         quiet: SignedDuration,
     ) -> Option<String> {
         if let Some(before) = rose_from {
             let now = known.incident.severity;
             return Some(format!("severity rose from {before} to {now}"));
         }
-        if let Some(stranger) = stranger {
-            return Some(format!("new entity: {stranger}"));
+        if let Some(unknown_entity) = unknown_entity {
+            return Some(format!("new entity: {unknown_entity}"));
         }
         if known.suppression.is_some() {
             return None;
@@ -301,7 +304,7 @@ impl JoinRules<'_> {
         }
     }
 
-    /// News of an open incident, before the finding is counted in.
+    /// Change of an open incident, before the finding is added.
     fn ongoing(
         &self,
         known: &mut TrackedIncident,
@@ -318,8 +321,8 @@ impl JoinRules<'_> {
             ChangeReason::SeverityRose
         } else if !known.incident.agents.contains(&finding.agent) {
             ChangeReason::NewAgent
-        } else if learned && grounded && known.told < MOST_TOLD {
-            known.told += 1;
+        } else if learned && grounded && known.alerts < MOST_ALERTS {
+            known.alerts += 1;
             ChangeReason::NewEvidence
         } else {
             ChangeReason::Repeated
@@ -333,7 +336,7 @@ impl JoinRules<'_> {
 }
 
 impl TrackedIncident {
-    /// Counts a finding in.
+    /// Adds a finding to the incident.
     fn count(&mut self, finding: &Finding, news: ChangeReason) {
         self.version += u64::from(matches!(
             news,

@@ -1,11 +1,10 @@
-//! Incidents that findings add up to, the decisions of people about them, and
-//! the suppressions made from false alarms.
+//! Incidents as groups of findings, users' decisions about them, and the
+//! suppressions made from false positives.
 //!
-//! Plain data, and the pure rules by which findings belong together:
-//! [`Fingerprint`] says what a finding is about, [`Fingerprint::similarity`]
-//! whether two are about the same thing, [`IncidentSearch`] and [`JoinRules`]
-//! what a finding joins and what news that is. Nothing here knows a database or
-//! a clock.
+//! Plain data, and the pure rules of correlation: [`Fingerprint`] is the
+//! subject of a finding, [`Fingerprint::similarity`] compares two,
+//! [`IncidentSearch`] and [`JoinRules`] find the incident that a finding joins
+//! and the change to report. No database and no clock.
 
 mod activity;
 mod correlate;
@@ -62,7 +61,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Findings about one thing: an item of `/api/incidents`.
+/// Findings on one subject: an item of `/api/incidents`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Incident {
     /// UUIDv7.
@@ -79,7 +78,7 @@ pub struct Incident {
     pub status: Status,
     /// Findings, repeats included; those that retention removed stay counted.
     pub count: u64,
-    /// In the order they first reported it.
+    /// Agents in the order of their first reports.
     pub agents: Vec<String>,
     /// When the first and the newest picture of it were captured.
     pub first_seen: Timestamp,
@@ -88,7 +87,7 @@ pub struct Incident {
     /// True if any of its quotes was found on the screen; `None` while
     /// unchecked.
     pub grounded: Option<bool>,
-    /// Opinions of other agents when asked, in the order given.
+    /// Opinions of other agents, in the order given.
     pub opinions: Vec<Opinion>,
     /// Verdict of the panel.
     pub verdict: Option<PanelVerdict>,
@@ -104,7 +103,7 @@ pub struct BestEvidence {
 }
 
 impl BestEvidence {
-    /// The best piece of evidence a finding has.
+    /// Best piece of evidence of a finding.
     pub fn of(finding: &Finding) -> Option<Self> {
         let pieces = finding.evidence.iter();
         let best = pieces.max_by_key(|piece| (rank(piece), piece.quote.chars().count().min(200)));
@@ -120,7 +119,7 @@ impl BestEvidence {
     }
 }
 
-/// Found on the screen beats unchecked beats not found.
+/// Rank: found on the screen, then unchecked, then not found.
 fn rank(piece: &Evidence) -> (u8, bool) {
     let ground = match piece.grounded {
         Some(true) => 2,
@@ -144,13 +143,13 @@ pub enum ChangeReason {
     SeverityRose,
     NewAgent,
     NewEvidence,
-    /// A person decided something about it.
+    /// A user changed its status.
     Status,
     /// Other agents answered the first.
     Opinions,
     /// The panel has settled it.
     Verdict,
-    /// A person wrote something beside it.
+    /// A user added a note.
     Note,
     Repeated,
 }
@@ -164,11 +163,11 @@ impl ChangeReason {
 /// An incident as it is after a change.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Change {
-    /// Counts the changes of all incidents; never reused.
+    /// Number of the change over all incidents; never reused.
     pub revision: u64,
     pub change: ChangeReason,
     pub loud: bool,
-    /// The finding that caused it, if one did.
+    /// Finding that caused it; `None` for other changes.
     pub finding: Option<Uuid>,
     /// Version to be sent when its status is set (optimistic locking).
     pub version: u64,
@@ -179,7 +178,7 @@ pub struct Change {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     pub status: Status,
-    /// A person's name, or [`Decision::WATCHTOWER`].
+    /// User's name, or [`Decision::WATCHTOWER`].
     pub by: String,
     pub at: Timestamp,
     pub why: String,
@@ -192,7 +191,7 @@ impl Decision {
     pub const WATCHTOWER: &'static str = "watchtower";
 }
 
-/// Note of a person on an incident.
+/// Note of a user on an incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Note {
     pub by: String,
@@ -200,7 +199,7 @@ pub struct Note {
     pub text: String,
 }
 
-/// Suppression made by a person: findings like these raise no alert.
+/// Suppression made by a user: similar findings raise no alert.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Suppression {
     pub id: Uuid,

@@ -1,5 +1,5 @@
 //! Assessment of an incident by the panel: each analyst's opinion, and the
-//! evidence critic's verdict.
+//! reviewer's verdict.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use utoipa::ToSchema;
 use crate::finding::{Evidence, ModelRef, Severity};
 use crate::transcript::Transcript;
 
-/// Position an analyst takes on another's finding.
+/// Position of an analyst on another's finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stance {
     Confirm,
     Dispute,
-    /// Something of its own, seen from its own point of view.
+    /// Additional information from its own field.
     Add,
-    /// It is not its field, it can't tell, or it could not be asked.
+    /// No opinion: outside its field, undecided, or the request failed.
     NoView,
 }
 
@@ -46,11 +46,12 @@ impl fmt::Display for Stance {
     }
 }
 
-/// Answer of one analyst to another: an item of an incident's `opinions`.
+/// Opinion of one analyst on another's finding: an item of an incident's
+/// `opinions`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Opinion {
     pub agent: String,
-    /// Analyst it answers: the one of the first finding.
+    /// Analyst of the first finding, which it answers.
     pub to: String,
     /// Severity of the finding it answers.
     #[serde(default)]
@@ -69,8 +70,8 @@ pub struct Opinion {
 }
 
 impl Opinion {
-    /// True if it answers a finding of that severity, or a worse one. An
-    /// opinion stored before `reported` was kept counts for any severity.
+    /// True if it answers a finding of at least that severity. An opinion
+    /// stored before `reported` existed counts for any severity.
     pub fn is_of(&self, severity: Severity) -> bool {
         // Worst comes first.
         self.reported.is_none_or(|reported| reported <= severity)
@@ -97,8 +98,8 @@ pub struct PanelVerdict {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Exchange {
     pub opinions: Vec<Opinion>,
-    /// Not yet, or nobody could settle it.
+    /// Verdict; `None` before it, or if the reviewer failed.
     pub verdict: Option<PanelVerdict>,
-    /// Questions and answers behind it, where a model was asked.
+    /// Requests and responses behind it, where a model was used.
     pub transcripts: Vec<Transcript>,
 }

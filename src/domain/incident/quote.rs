@@ -1,22 +1,23 @@
-//! Quotes as they are compared: what changes from one look to the next (times,
-//! ports, counters) and what OCR mixes up is levelled out.
+//! Normalised quotes for comparison: changing parts (times, ports, counters)
+//! and letters that OCR confuses are made equal.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Words that must agree for a part of a line to stand for the line.
+/// Minimum matching words for a part of a line to count as the line.
 const FEWEST_WORDS: usize = 3;
 
-/// A quote that says enough to tell what it is about.
+/// Distinctive quote, normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Quote {
     folded: String,
-    /// Hashes of its words without the numbers, sorted. In memory only: the
-    /// hash may change with the compiler.
+    /// Sorted hashes of its words without the numbers. In memory only: the hash
+    /// may change with the compiler.
     words: Vec<u64>,
 }
 
 impl Quote {
-    /// `None` for what many things have in common: `FAIL`, `48`, `web-01`.
+    /// Normalises a quote; `None` for one that is not distinctive: `FAIL`,
+    /// `48`, `web-01`.
     pub(super) fn new(text: &str) -> Option<Self> {
         Self::folded(fold(text))
     }
@@ -40,8 +41,8 @@ impl Quote {
         &self.folded
     }
 
-    /// True if they are equal, or one is a part of the other, give or take a
-    /// misread letter.
+    /// True if they are equal, or one is a part of the other, with tolerance
+    /// for misread letters.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         if self.folded == other.folded {
             return true;
@@ -63,8 +64,8 @@ impl Quote {
         same == shorter || (same * 2 >= shorter && self.is_misread(other))
     }
 
-    /// True if the words of the shorter that the longer lacks are there with a
-    /// letter or two read wrong.
+    /// True if the words that the longer lacks are in it with one or two
+    /// misread letters.
     fn is_misread(&self, other: &Self) -> bool {
         let (short, long) = if self.words.len() <= other.words.len() {
             (self, other)
@@ -90,7 +91,7 @@ fn is_near(a: &str, b: &str) -> bool {
     {
         return false;
     }
-    // Levenshtein's distance, a row at a time.
+    // Levenshtein distance, row by row.
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
@@ -104,8 +105,8 @@ fn is_near(a: &str, b: &str) -> bool {
     row[b.len()] <= most
 }
 
-/// Lower case, single blanks, numbers as `#`, letters that OCR mixes up as
-/// one.
+/// Normalised text: lower case, single blanks, numbers as `#`, letters that OCR
+/// confuses made equal.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let lower = text.to_lowercase();
@@ -130,7 +131,7 @@ pub(super) fn fold(text: &str) -> String {
     folded
 }
 
-/// Letters that OCR mixes up as one.
+/// Text with the letters that OCR confuses made equal.
 pub(super) fn level(text: &str) -> String {
     let one = |c| match c {
         '0' => 'o',
@@ -140,8 +141,8 @@ pub(super) fn level(text: &str) -> String {
     text.replace("rn", "m").chars().map(one).collect()
 }
 
-/// Begins with a digit: a count, a time, a size, a port. An IPv4 address does
-/// too, and is what tells attacks apart.
+/// True for a word that begins with a digit: a count, a time, a size, a port.
+/// An IPv4 address is excluded, as it distinguishes attacks.
 fn is_number(word: &str) -> bool {
     word.starts_with(|c: char| c.is_ascii_digit()) && word.matches('.').count() != 3
 }
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_and_what_ocr_mixes_up_does_not_count() {
+    fn numbers_and_ocr_confusions_are_ignored() {
         assert_eq!(
             fold("2026-11-23T09:14:05Z AWS_SECRET_ACCESS_KEY=wJal (27 x, 4.8 s)"),
             "# aws secret access key wjai # x # s"
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_fits_anything_is_no_proof_of_sameness() {
+    fn generic_quotes_are_not_compared() {
         for vague in ["", "FAIL", "48", "web-01", "p99 4.8 s", "CrashLoopBackOff"] {
             assert_eq!(Quote::new(vague), None, "{vague}");
         }

@@ -1,14 +1,14 @@
-//! Parts that addresses play: who does something, and to whom.
+//! Roles of addresses: attacker or target.
 //!
-//! Two attackers of one server share the server's address, and most of what
-//! happens shares a resolver's. So an address alone says little; it is told
-//! apart by what stands before it, as tools write it.
+//! Two attackers of one server share the server's address, and many incidents
+//! share a resolver's. So an address alone is no evidence; the word before it,
+//! as tools write it, gives its role.
 
 use std::collections::BTreeSet;
 
 use super::entity;
 
-/// Addresses by the part they play. One seen in both parts is in neither.
+/// Addresses by role. One seen in both roles is in neither.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Roles {
     pub(super) sources: BTreeSet<String>,
@@ -17,7 +17,7 @@ pub(super) struct Roles {
 
 impl Roles {
     pub(super) fn learn(&mut self, other: &Self) {
-        // Known to play both: it stays out of what tells two things apart.
+        // Seen in both roles: not used to distinguish subjects.
         let both = |ours: &BTreeSet<String>, theirs: &BTreeSet<String>| {
             ours.intersection(theirs).cloned().collect::<Vec<_>>()
         };
@@ -99,13 +99,13 @@ const TARGET: [&str; 35] = [
     "probes",
 ];
 
-/// Words between a part and its address: `source IP address: 192.0.2.1`.
+/// Words between a role and its address: `source IP address: 192.0.2.1`.
 const BETWEEN: [&str; 10] = [
     "ip", "ipv4", "ipv6", "address", "addr", "host", "hosts", "the", "is", "attacker",
 ];
 const ARROW: &str = "->";
 
-/// Parts that a line tells.
+/// Roles in a line.
 pub(super) fn roles(text: &str) -> Roles {
     let text = text
         .to_lowercase()
@@ -129,17 +129,17 @@ pub(super) fn roles(text: &str) -> Roles {
             continue;
         };
         let mut before = words[..at].iter().rev();
-        let told = before.find(|word| !BETWEEN.contains(word)).copied();
+        let label = before.find(|word| !BETWEEN.contains(word)).copied();
         let nearest = at.checked_sub(1).map_or("", |at| words[at]);
-        let told = if nearest == "attacker" {
+        let label = if nearest == "attacker" {
             nearest
         } else {
-            told.unwrap_or_default()
+            label.unwrap_or_default()
         };
         let behind = words.get(at + 1).copied().unwrap_or_default();
-        if SOURCE.contains(&told) || (behind == ARROW && told != ARROW) {
+        if SOURCE.contains(&label) || (behind == ARROW && label != ARROW) {
             roles.sources.insert(ip);
-        } else if TARGET.contains(&told) || told == ARROW {
+        } else if TARGET.contains(&label) || label == ARROW {
             roles.targets.insert(ip);
         }
     }
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_tools_tell_who_does_what_to_whom() {
+    fn roles_are_read_from_tool_output() {
         for (text, sources, targets) in [
             (
                 "Failed password for admin from 203.0.113.45 port 51502 ssh2",
@@ -199,9 +199,9 @@ mod tests {
                 &[],
             ),
         ] {
-            let told = roles(text);
-            assert!(told.sources.iter().eq(sources), "{text}: {told:?}");
-            assert!(told.targets.iter().eq(targets), "{text}: {told:?}");
+            let found = roles(text);
+            assert!(found.sources.iter().eq(sources), "{text}: {found:?}");
+            assert!(found.targets.iter().eq(targets), "{text}: {found:?}");
         }
     }
 }

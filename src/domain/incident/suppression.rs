@@ -1,5 +1,5 @@
-//! Suppression of what is known to be the same, name by name. A new name that
-//! shares a known victim or a resolver is new all the same.
+//! Suppression of known findings, name by name. A new name is not suppressed,
+//! even with a known victim or resolver.
 
 use uuid::Uuid;
 
@@ -8,41 +8,42 @@ use super::entity::{Entity, EntityKind};
 use crate::finding::{Finding, Severity};
 use crate::incident::fingerprint::Fingerprint;
 
-/// Suppression as findings are compared with it.
+/// Suppression, for comparison with findings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownSuppression {
-    /// Number by which incidents refer to it.
+    /// Key by which incidents refer to it.
     pub key: i64,
     pub id: Uuid,
     pub by: String,
     pub why: String,
-    /// Something worse than this speaks up all the same.
+    /// Highest severity that is suppressed.
     pub severity: Severity,
     pub subject: Fingerprint,
 }
 
 impl KnownSuppression {
-    /// Surely the same, and no worse than what was called false.
+    /// True if the subject is the same with certainty, and the severity no
+    /// higher than that of the false positive.
     pub fn covers(&self, finding: &Finding, subject: &Fingerprint) -> bool {
         finding.severity >= self.severity && self.subject.covers(subject)
     }
 }
 
 impl Fingerprint {
-    /// True where this, called false, covers a finding: surely the same, with no
-    /// name and no other activity that it does not know.
+    /// True if this false positive covers a finding: the same subject with
+    /// certainty, without an unknown name or another activity.
     pub fn covers(&self, finding: &Self) -> bool {
         let same = self.similarity(finding);
         same.is_some_and(super::Similarity::is_strong)
-            && self.stranger(finding).is_none()
+            && self.unknown_entity(finding).is_none()
             && !self.shows_more(finding)
     }
 
-    /// In words, the first thing a finding names that is not known here. Every
-    /// name of its most telling kind counts, every address, user and host, and
-    /// the part that an address plays. A host that only an analyst's words
-    /// give counts where hosts are known.
-    pub fn stranger(&self, finding: &Self) -> Option<String> {
+    /// Description of the first unknown entity of a finding. Every name of its
+    /// most specific kind counts, every address, user and host, and the role of
+    /// an address. A host named only by the analyst counts where hosts are
+    /// known.
+    pub fn unknown_entity(&self, finding: &Self) -> Option<String> {
         if finding.overflows {
             return Some("too many entities to compare".to_owned());
         }
@@ -69,13 +70,13 @@ impl Fingerprint {
         turned.map(|name| format!("ip {name} in another role"))
     }
 
-    /// True where one of its lines tells of something else that goes on.
+    /// True if one of its lines shows another activity.
     fn shows_more(&self, finding: &Self) -> bool {
         let own = self.activity.as_ref().map(|own| own.name.as_str());
         finding.quotes.iter().any(|quote| {
             let known = self.quotes.iter().any(|own| own.is_like(quote));
-            let told = activity::of_folded(quote.text());
-            !known && told.is_some() && told != own
+            let shown = activity::of_folded(quote.text());
+            !known && shown.is_some() && shown != own
         })
     }
 }

@@ -25,7 +25,7 @@ fn kept(change: impl FnOnce(&mut Value)) -> Observation {
 }
 
 #[test]
-fn a_good_finding_comes_through_whole() {
+fn valid_finding_is_kept_whole() {
     assert_eq!(
         kept(|_| {}),
         Observation {
@@ -46,7 +46,7 @@ fn a_good_finding_comes_through_whole() {
 }
 
 #[test]
-fn only_an_empty_list_is_nothing() {
+fn only_an_empty_list_is_no_finding() {
     assert_eq!(parse(r#"{"findings":[]}"#), Ok(Findings::default()));
     assert_eq!(
         parse(r#" {"findings":[],"note":"all quiet"} "#),
@@ -72,7 +72,7 @@ fn only_an_empty_list_is_nothing() {
 }
 
 #[test]
-fn a_fence_is_taken_off_only_when_it_is_all_there_is() {
+fn fence_is_removed_only_around_all_of_it() {
     for fenced in [
         "```json\n{\"findings\":[]}\n```",
         "```\n{\"findings\":[]}\n```",
@@ -100,7 +100,7 @@ fn a_fence_is_taken_off_only_when_it_is_all_there_is() {
 }
 
 #[test]
-fn half_a_character_costs_no_finding() {
+fn lone_surrogate_loses_no_finding() {
     let text = json!({"findings": [good(), good()]}).to_string();
     let text = text.replacen("Token on screen", r"fire \ud83d \\ud83d \ud83d\ude00", 1);
     let findings = parse(&text).unwrap();
@@ -112,7 +112,7 @@ fn half_a_character_costs_no_finding() {
 }
 
 #[test]
-fn what_makes_no_sense_is_dropped_and_counted() {
+fn invalid_findings_are_dropped_and_counted() {
     let bad = [
         json!({"severity": "catastrophic"}),
         json!({"severity": null}),
@@ -136,7 +136,7 @@ fn what_makes_no_sense_is_dropped_and_counted() {
 }
 
 #[test]
-fn more_than_asked_for_is_dropped_and_counted() {
+fn findings_above_the_limit_are_dropped_and_counted() {
     let many = json!({"findings": vec![good(); MAX_FINDINGS + 3]});
     let findings = parse(&many.to_string()).unwrap();
     assert_eq!(
@@ -146,7 +146,7 @@ fn more_than_asked_for_is_dropped_and_counted() {
 }
 
 #[test]
-fn values_are_brought_within_bounds() {
+fn values_are_clamped() {
     for (given, kept_as) in [
         (json!(82), 0.82),
         (json!("0.9"), 0.9),
@@ -188,7 +188,7 @@ fn values_are_brought_within_bounds() {
 }
 
 #[test]
-fn a_box_is_four_numbers_that_span_something() {
+fn box_is_four_numbers_with_an_area() {
     for (given, expected) in [
         (json!([0, 0, 1000, 1000]), Some([0, 0, 1000, 1000])),
         (json!([1.0, 2.0, 3.0, 4.0]), Some([1, 2, 3, 4])),
@@ -213,7 +213,7 @@ fn a_box_is_four_numbers_that_span_something() {
 }
 
 #[test]
-fn several_quotes_are_several_proofs_and_the_box_is_the_first_ones() {
+fn list_of_quotes_is_evidence_and_the_box_the_first_ones() {
     let given = json!(["one", {"quote": "two"}, "", 5, {"text": "three"}, "four", "five"]);
     let evidence = kept(|f| f["evidence"] = given).evidence;
     let quotes: Vec<_> = evidence.iter().map(|proof| proof.quote.as_str()).collect();
@@ -226,7 +226,7 @@ fn several_quotes_are_several_proofs_and_the_box_is_the_first_ones() {
 }
 
 #[test]
-fn a_bare_list_of_findings_is_one() {
+fn bare_list_of_findings_is_accepted() {
     let bare = json!([good(), good()]).to_string();
     assert_eq!(parse(&bare).unwrap().observations.len(), 2);
     assert_eq!(parse(&good().to_string()).unwrap().observations.len(), 1);
@@ -234,7 +234,7 @@ fn a_bare_list_of_findings_is_one() {
 }
 
 #[test]
-fn only_technique_ids_stay() {
+fn invalid_technique_ids_are_dropped() {
     let given = json!([
         "T1552.001",
         " T1110 ",
@@ -291,7 +291,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn whatever_the_answer_what_is_kept_is_within_bounds(
+    fn parsed_values_are_within_bounds(
         items in prop::collection::vec(any_json(), 0..12),
         title in ".{0,200}",
         confidence: f64,
@@ -315,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn no_json_and_no_text_panics(value in any_json(), text: String) {
+    fn arbitrary_text_does_not_panic(value in any_json(), text: String) {
         let _ = parse(&value.to_string());
         let _ = parse(&text);
     }

@@ -1,4 +1,4 @@
-//! Where requests go. Refuses whatever would show the key to somebody else.
+//! Endpoint of requests. Refuses URLs that would expose the key to other hosts.
 
 use reqwest::Url;
 
@@ -9,7 +9,7 @@ use crate::http::ModelHttpError;
 
 const GOOGLE: &str = "https://generativelanguage.googleapis.com";
 
-/// Why there is no client for these settings.
+/// Error of invalid settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GeminiSettingsError {
     #[error("base URL of the Gemini API {0}")]
@@ -20,12 +20,12 @@ pub enum GeminiSettingsError {
     Client(#[from] ModelHttpError),
 }
 
-/// The two addresses of a model.
+/// URLs of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub generate: Url,
     pub info: Url,
-    /// On this machine: no proxy may stand in between.
+    /// Flag: the server is on this machine, so that proxies are bypassed.
     pub loopback: bool,
 }
 
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prefix_stays_and_a_slash_makes_no_difference() {
+    fn path_prefix_is_kept_and_a_trailing_slash_ignored() {
         let path = "v1beta/models/gemini-3.8-flash:generateContent";
         for (base, expected) in [
             ("https://example.org", "https://example.org/"),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_give_the_key_away_is_refused() {
+    fn urls_that_expose_the_key_are_refused() {
         for base in [
             "",
             "example.org",

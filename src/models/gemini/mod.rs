@@ -1,14 +1,14 @@
 //! Google Gemini over plain REST.
 //!
-//! Owns the wire format and what its answers and errors mean. It knows no
-//! waiting: whatever has to be tried again later is a
-//! [`Failure`](crate::model::Failure) for the caller, whose governor decides.
-//! The few resends that Google's documents prescribe happen here, at once and
-//! each at most once (see [`Resends`]); they run inside the caller's one
-//! permit, so they never add to what is in flight.
+//! Owns the wire format and the meaning of its responses and errors. It never
+//! waits: a request to be retried later is a [`Failure`](crate::model::Failure)
+//! for the caller, whose governor decides. The few resends that Google's
+//! documents prescribe happen here, at once and each at most once (see
+//! [`Resends`]); they run inside the caller's one permit, so they never add to
+//! the requests in flight.
 //!
-//! The key goes into one header marked sensitive and nowhere else; redirects
-//! are not followed, because they would carry it along.
+//! The key is sent in one header, marked sensitive; redirects are not followed,
+//! as they would forward it.
 
 mod endpoint;
 mod reply;
@@ -53,16 +53,17 @@ const KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 #[derive(Debug, Clone)]
 pub struct GeminiSettings {
     pub key: Secret,
-    /// Google's own when `None`.
+    /// Base URL; Google's own when `None`.
     pub base_url: Option<String>,
-    /// The version in the path.
+    /// API version in the path.
     pub api_version: String,
     pub model: String,
-    /// Plain `http://` to other machines than this one.
+    /// Flag: allow plain `http://` to other machines.
     pub allow_http: bool,
-    /// For one request and its whole response.
+    /// Timeout of one request with its whole response.
     pub timeout: Duration,
-    /// Thoughts count too: below 4096 they may leave nothing for the answer.
+    /// Output limit in tokens, thoughts included: below 4096 they may leave
+    /// nothing for the answer.
     pub max_output_tokens: u32,
     pub thinking: Option<Thinking>,
 }
@@ -82,15 +83,16 @@ impl GeminiSettings {
     }
 }
 
-/// A client for one model.
+/// Client of one model.
 #[derive(Debug)]
 pub struct Gemini {
     http: ModelHttpClient,
     endpoint: Endpoint,
     settings: GeminiSettings,
-    /// As the model last called itself.
+    /// Model version of the last response.
     version: Mutex<String>,
-    /// The server once refused the schema: it is described in words instead.
+    /// Flag: the server has rejected the schema, which is described in the
+    /// prompt instead.
     schema_refused: AtomicBool,
 }
 
@@ -139,7 +141,7 @@ impl Gemini {
             return Err(Failure::no_answer("request limit of the question reached"));
         };
         let mut usage = TokenUsage::default();
-        let mut said = String::new();
+        let mut text_so_far = String::new();
         loop {
             let reply = match self.send(&request, meter).await {
                 Ok(reply) => reply,
@@ -170,15 +172,15 @@ impl Gemini {
             if let Some(version) = reply.model_version {
                 self.remember(version);
             }
-            // Whatever makes the model start over makes what it said void.
+            // A resend starts the answer anew, so that earlier parts are void.
             match reply.turn {
                 GeminiOutcome::Said(text) => {
-                    said.push_str(&text);
+                    text_so_far.push_str(&text);
                     let (content, images) = (&request.content, &request.images);
-                    return Ok(ModelResponse::new(content, said, images, usage));
+                    return Ok(ModelResponse::new(content, text_so_far, images, usage));
                 }
                 GeminiOutcome::More { text, token } if resends.continued() => {
-                    said.push_str(&text);
+                    text_so_far.push_str(&text);
                     request.token = Some(token);
                     continue;
                 }
@@ -196,7 +198,7 @@ impl Gemini {
                     return Err(Failure::no_answer(resend::gave_up(&turn)));
                 }
             }
-            said.clear();
+            text_so_far.clear();
             request.token = None;
         }
     }
@@ -207,7 +209,7 @@ impl Gemini {
         meter: &Meter,
     ) -> Result<GeminiReply, GeminiFailure> {
         let parts = request.clone();
-        // Megabytes of base64 to write: not on an async worker.
+        // Megabytes of base64 are encoded: not on an async worker.
         let body = blocking(move || parts.body())
             .await
             .map_err(GeminiFailure::Failed)?;
@@ -242,7 +244,7 @@ impl Gemini {
         })
     }
 
-    /// Models are rerouted silently, so a change is worth a line.
+    /// Models are rerouted silently, so that a change is logged.
     fn remember(&self, version: String) {
         let mut known = self.version.locked();
         if *known != version {
@@ -325,7 +327,7 @@ fn sum(one: TokenUsage, other: TokenUsage) -> TokenUsage {
     }
 }
 
-/// Everything that reads bytes of the server's, for the fuzzer.
+/// Parses bytes of the server in every way, for the fuzzer.
 #[doc(hidden)]
 pub fn read_anything(bytes: &[u8]) {
     if let GeminiOutcome::Said(text) | GeminiOutcome::More { text, .. } =

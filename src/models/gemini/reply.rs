@@ -6,22 +6,22 @@ use watchtower_domain::finding::printable;
 use super::answer::shortened;
 use super::wire::{Candidate, GenerateContentResponse};
 
-/// The meaning of one response.
+/// Meaning of one response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GeminiOutcome {
-    /// The model finished; the text still has to be an answer.
+    /// The model finished; the text is yet to be parsed.
     Said(String),
-    /// Finished without a word. Known to happen; asking again helps.
+    /// Finished without text. Known to happen; a resend helps.
     Silent,
     /// Out of tokens, in the middle of the answer or before it.
     CutOff,
-    /// The server saw that the model's answer was broken.
+    /// The server reports a malformed answer of the model.
     Malformed,
-    /// There is more, for whoever sends the token back.
+    /// Partial answer, to be continued with the token.
     More { text: String, token: String },
     /// Picture, prompt or answer were blocked.
     Refused(String),
-    /// Not a response of this API, or one without any content.
+    /// Not a response of this API, or one without content.
     Unusable(String),
 }
 
@@ -77,7 +77,7 @@ fn turn(response: GenerateContentResponse) -> GeminiOutcome {
             None => "the response holds no candidate".to_owned(),
         });
     };
-    let text = said(&candidate);
+    let text = answer_text(&candidate);
     match candidate.finish_reason.as_deref() {
         Some("MAX_TOKENS") => GeminiOutcome::CutOff,
         Some("MALFORMED_RESPONSE") => GeminiOutcome::Malformed,
@@ -97,7 +97,7 @@ fn turn(response: GenerateContentResponse) -> GeminiOutcome {
             | "PUP_LIMITED_DISABLED"
             | "IMAGE_SAFETY"),
         ) => GeminiOutcome::Refused(format!("the model stopped ({reason})")),
-        // A reason nobody has heard of yet: the text decides.
+        // An unknown finish reason: the text decides.
         Some(reason) if reason != "STOP" && text.trim().is_empty() => {
             GeminiOutcome::Unusable(format!(
                 "the model stopped with an empty response ({})",
@@ -109,8 +109,8 @@ fn turn(response: GenerateContentResponse) -> GeminiOutcome {
     }
 }
 
-/// All parts but the thoughts, joined.
-fn said(candidate: &Candidate) -> String {
+/// Text of all parts but the thoughts, joined.
+fn answer_text(candidate: &Candidate) -> String {
     let parts = candidate.content.as_ref().and_then(|c| c.parts.as_ref());
     let spoken = parts
         .into_iter()
@@ -130,7 +130,7 @@ fn not_a_response(body: &[u8]) -> String {
     format!("unexpected response: {what}")
 }
 
-/// An identifier of the server's, fit to be shown.
+/// Identifier from the server, printable.
 fn word(text: &str) -> String {
     shortened(&printable(text), 64)
 }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_refusal_is_one() {
+    fn known_refusals_are_recognised() {
         for reason in [
             "SAFETY",
             "RECITATION",
@@ -163,20 +163,20 @@ mod tests {
             "PUP_LIMITED_DISABLED",
         ] {
             let refused = GeminiOutcome::Refused(format!("the model stopped ({reason})"));
-            // Whatever was said before it was cut off is no answer.
+            // The text before the cut is no answer.
             assert_eq!(finish(reason, "{\"findings\":[]}"), refused);
         }
     }
 
     #[test]
-    fn an_unknown_reason_is_judged_by_its_text() {
+    fn unknown_finish_reason_is_decided_by_the_text() {
         assert_eq!(finish("NEW", "x"), GeminiOutcome::Said("x".to_owned()));
         let unusable = "the model stopped with an empty response (NEW)".to_owned();
         assert_eq!(finish("NEW\u{1b}", " "), GeminiOutcome::Unusable(unusable));
     }
 
     #[test]
-    fn null_is_as_good_as_absent() {
+    fn null_counts_as_absent() {
         let body = br#"{"candidates":[{"content":{"parts":[{"text":"x","thought":null},{"functionCall":{}}]},
             "finishReason":null}],"promptFeedback":{"blockReason":null},"usageMetadata":null}"#;
         assert_eq!(
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_response_is_named() {
+    fn invalid_response_is_named() {
         for (body, what) in [
             ("", "unexpected response: an empty body"),
             (
@@ -226,7 +226,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(bytes: Vec<u8>) {
             let _ = GeminiReply::read(&bytes);
         }
     }

@@ -11,7 +11,7 @@ use crate::prompt::{CLOSEUP_TOKENS, TOKEN_BYTES, WHOLE_TOKENS};
 use crate::request::ModelRequest;
 use crate::settings::Thinking;
 
-/// Largest output of current models, in tokens; more is refused.
+/// Largest output of current models, in tokens; more is rejected.
 const MOST_OUTPUT_TOKENS: u32 = 65_536;
 
 /// Parts of a request.
@@ -20,12 +20,13 @@ pub(super) struct GeminiRequest {
     pub content: Arc<ModelRequest>,
     pub images: Arc<ImageSet>,
     pub max_output_tokens: u32,
-    /// Each part may say how closely it is to be looked at.
+    /// Flag: the model supports a resolution per part.
     pub levels: bool,
     pub thinking: Option<ThinkingConfig>,
-    /// Flag: the server takes the answer schema; in words otherwise.
+    /// Flag: the server accepts the answer schema; it is in the prompt
+    /// otherwise.
     pub schema: bool,
-    /// Token of the answer to be continued.
+    /// Continuation token of a partial answer.
     pub token: Option<String>,
 }
 
@@ -41,8 +42,8 @@ impl GeminiRequest {
             .min(MOST_OUTPUT_TOKENS);
     }
 
-    /// Cost of the request in tokens, about: pictures by the price list, text
-    /// by its length.
+    /// Estimated cost of the request in tokens: pictures by the price list,
+    /// text by its length.
     pub(super) fn estimated_tokens(&self, model: &str) -> u64 {
         let content = &self.content;
         let schema = content.schema.to_string();
@@ -62,25 +63,25 @@ impl GeminiRequest {
             }
     }
 
-    /// Costs CPU: call it off the async workers.
+    /// Encodes the body. CPU-bound: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let titles: Vec<_> = (1..).zip(&self.images.closeups).map(title).collect();
         let level = |level| self.levels.then_some(level);
         let whole = self.images.whole.iter();
         let whole = whole.map(|whole| ContentPart::picture(&whole.base64, level(WHOLE)));
-        let mut asked: Vec<_> = whole.collect();
+        let mut content_parts: Vec<_> = whole.collect();
         for (title, closeup) in titles.iter().zip(&self.images.closeups) {
-            asked.push(ContentPart::text(title));
-            asked.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
+            content_parts.push(ContentPart::text(title));
+            content_parts.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
         }
-        asked.push(ContentPart::text(&self.content.text));
+        content_parts.push(ContentPart::text(&self.content.text));
         let in_words;
         if !self.schema {
             in_words = format!(
                 "Answer with one JSON object of this schema: {}",
                 self.content.schema
             );
-            asked.push(ContentPart::text(&in_words));
+            content_parts.push(ContentPart::text(&in_words));
         }
         let request = GenerateContentRequest {
             system_instruction: Content {
@@ -89,7 +90,7 @@ impl GeminiRequest {
             },
             contents: [Content {
                 role: "user",
-                parts: asked,
+                parts: content_parts,
             }],
             generation_config: GenerationConfig {
                 response_mime_type: "application/json",
@@ -109,13 +110,13 @@ impl GeminiRequest {
 
 /// Text of 11 pixels has to stay legible.
 const WHOLE: &str = "MEDIA_RESOLUTION_HIGH";
-/// Enlarged already.
+/// Enlarged already, so that a lower level does.
 const CLOSEUP: &str = "MEDIA_RESOLUTION_MEDIUM";
 /// Tokens per tile, 768 pixels square, for models before 3.
 const TILE_TOKENS: u64 = 258;
 const TILE: u32 = 768;
 
-/// Cost of pictures at most, in tokens: the whole and parts of it, on any model.
+/// Maximum cost of pictures in tokens, the whole and parts of it, on any model.
 pub(super) fn most_picture_tokens(width: u32, height: u32, parts: usize) -> u64 {
     let whole = WHOLE_TOKENS.max(tiles(width, height) * TILE_TOKENS);
     whole + parts as u64 * CLOSEUP_TOKENS.max(TILE_TOKENS)
@@ -132,16 +133,16 @@ fn tiles(width: u32, height: u32) -> u64 {
     u64::from(width.div_ceil(TILE)) * u64::from(height.div_ceil(TILE))
 }
 
-/// The models before 3 refuse a request that names a level.
+/// True for models that accept a level; those before 3 reject it.
 pub(super) fn knows_thinking_levels(model: &str) -> bool {
     !["gemini-1", "gemini-2"]
         .iter()
         .any(|old| model.starts_with(old))
 }
 
-/// Thinking a model is told to do: as it is set, else little, which is enough
-/// to read a screen. Models before 3 are told where it is set alone, in tokens,
-/// and those before 2.5 do not think.
+/// Thinking configuration: as set, else low, which is enough to read a screen.
+/// Models before 3 get a budget in tokens, and only where it is set; those
+/// before 2.5 do not think.
 pub(super) fn thinking(model: &str, set: Option<Thinking>) -> Option<ThinkingConfig> {
     let mut config = ThinkingConfig {
         thinking_level: None,
@@ -156,7 +157,7 @@ pub(super) fn thinking(model: &str, set: Option<Thinking>) -> Option<ThinkingCon
         });
     } else if model.starts_with("gemini-2.5") {
         config.thinking_budget = Some(match set? {
-            // The least that all of them take.
+            // The minimum that all of them accept.
             Thinking::Minimal => 512,
             Thinking::Low => 1024,
             Thinking::Medium => 8192,
@@ -175,17 +176,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_told_how_much_to_think_as_it_knows_it() {
-        let told = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
+    fn thinking_depends_on_the_model() {
+        let config_of = |model: &str, set| serde_json::to_value(thinking(model, set)).unwrap();
         let flash = "gemini-3.8-flash";
-        assert_eq!(told(flash, None), json!({"thinkingLevel": "LOW"}));
+        assert_eq!(config_of(flash, None), json!({"thinkingLevel": "LOW"}));
         let high = Some(Thinking::High);
-        assert_eq!(told(flash, high), json!({"thinkingLevel": "HIGH"}));
-        assert_eq!(told("gemini-2.5-pro", None), Value::Null);
+        assert_eq!(config_of(flash, high), json!({"thinkingLevel": "HIGH"}));
+        assert_eq!(config_of("gemini-2.5-pro", None), Value::Null);
         assert_eq!(
-            told("gemini-2.5-pro", high),
+            config_of("gemini-2.5-pro", high),
             json!({"thinkingBudget": 24_576})
         );
-        assert_eq!(told("gemini-2.0-flash", high), Value::Null);
+        assert_eq!(config_of("gemini-2.0-flash", high), Value::Null);
     }
 }

@@ -1,16 +1,16 @@
-//! When one request is followed by another at once.
+//! Immediate resends of a request.
 
 use tokio::time::Instant;
 
 use super::reply::GeminiOutcome;
 use crate::model::Meter;
 
-/// Parts an answer may come in.
+/// Maximum parts of an answer.
 const MAX_CONTINUATIONS: u8 = 3;
 
-/// Resends made for one question. Each cause has one try (a continuation
-/// three), so a question is at most nine requests and no more than its meter
-/// grants; and none begins after `deadline`, because the picture grows old.
+/// Resends made for one question. Each cause has one resend (a continuation
+/// three), so a question takes at most nine requests, within the limit of its
+/// meter; none starts after `deadline`, as the picture would be outdated.
 #[derive(Debug)]
 pub(super) struct Resends {
     deadline: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Resends {
 }
 
 impl Resends {
-    /// Once the first request is granted.
+    /// Starts when the first request is granted.
     pub(super) fn after_first(deadline: Instant, meter: Meter) -> Option<Self> {
         meter.begin().then(|| Self::new(deadline, meter))
     }
@@ -42,19 +42,19 @@ impl Resends {
         }
     }
 
-    /// Once, unchanged.
+    /// Resends once, unchanged.
     pub(super) fn silent(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.silent, true);
         first && self.may()
     }
 
-    /// Once, with twice the tokens.
+    /// Resends once, with twice the tokens.
     pub(super) fn cut_off(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.cut_off, true);
         first && self.may()
     }
 
-    /// Once, unchanged.
+    /// Resends once, unchanged.
     pub(super) fn malformed(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.malformed, true);
         first && self.may()
@@ -75,13 +75,13 @@ impl Resends {
         self.continuations <= MAX_CONTINUATIONS && self.may()
     }
 
-    /// Asks the meter last: what it grants is sent.
+    /// Consults the meter last: a granted request is sent.
     fn may(&self) -> bool {
         Instant::now() < self.deadline && self.meter.begin()
     }
 }
 
-/// Why a turn that may be resent was not, any more.
+/// Reason of a failure that was not resent any more.
 pub(super) fn gave_up(turn: &GeminiOutcome) -> &'static str {
     match turn {
         GeminiOutcome::Silent => "the model returned an empty response",

@@ -1,8 +1,7 @@
-//! Meaning of a response with another status than 200, and what to do about
-//! it. No I/O.
+//! Meaning of a response with another status than 200, and its remedy. No I/O.
 //!
-//! The texts name what to do. They never hold the key, and of what the server
-//! said only a short, printable piece.
+//! The texts name the remedy. They never contain the key, and of the server's
+//! message only a short, printable piece.
 
 use std::time::Duration;
 
@@ -17,29 +16,29 @@ use crate::answer::shortened;
 use crate::http::LONGEST_ADVICE;
 use crate::model::{Failure, Fatal};
 
-/// Characters of the server's own words that are repeated.
+/// Maximum length of the quoted server message in characters.
 const MAX_SERVER_TEXT: usize = 200;
 
-/// Why a request did not succeed.
+/// Reason of a failed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GeminiFailure {
-    /// The picture has to be smaller.
+    /// The picture is too large.
     TooBig,
-    /// The server cannot serve the answer schema.
+    /// The server rejects the answer schema.
     SchemaRefused,
     Failed(Failure),
 }
 
-/// A response that is no success.
+/// Response with a status other than 200.
 #[derive(Debug)]
 pub(super) struct ErrorResponse<'a> {
     pub status: u16,
-    /// The header of that name.
+    /// Value of the `Retry-After` header.
     pub retry_after: Option<&'a str>,
     pub body: &'a [u8],
-    /// Name of the model asked, for the text.
+    /// Name of the model, for the text.
     pub model: &'a str,
-    /// To be cut out of whatever the server says.
+    /// Key to be cut out of the server's message.
     pub key: &'a str,
     pub now: Timestamp,
 }
@@ -48,28 +47,30 @@ impl ErrorResponse<'_> {
     pub(super) fn read(&self) -> GeminiFailure {
         let error = status_of(self.body);
         let message = error.message.as_deref().unwrap_or_default();
-        let said = self.said(message);
+        let message_suffix = self.message_suffix(message);
         let failure = match self.status {
             413 => return GeminiFailure::TooBig,
             400 if message.to_lowercase().contains("too many states") => {
                 return GeminiFailure::SchemaRefused;
             }
-            400 if has_reason(&error, "API_KEY_INVALID") => key_refused(self.status, &said),
+            400 if has_reason(&error, "API_KEY_INVALID") => {
+                key_refused(self.status, &message_suffix)
+            }
             400 if error.status.as_deref() == Some("FAILED_PRECONDITION") => Failure::fatal(
                 Fatal::Key,
                 format!(
-                    "not served here (400){said}: the free tier is not offered in every region, enable billing for the key's project"
+                    "not served here (400){message_suffix}: the free tier is not offered in every region, enable billing for the key's project"
                 ),
             ),
-            401 | 403 => key_refused(self.status, &said),
+            401 | 403 => key_refused(self.status, &message_suffix),
             404 => Failure::fatal(
                 Fatal::Model,
                 format!(
-                    "model {} not found (404){said}: check its name and api_version in agents.toml",
+                    "model {} not found (404){message_suffix}: check its name and api_version in agents.toml",
                     self.model
                 ),
             ),
-            429 => self.rate_limited(&error, message, &said),
+            429 => self.rate_limited(&error, message, &message_suffix),
             300..=399 => Failure::Transient {
                 reason: format!(
                     "redirected ({}), redirects are not followed: check the base URL, or a captive portal is in between",
@@ -77,14 +78,17 @@ impl ErrorResponse<'_> {
                 ),
             },
             408 | 500..=599 => Failure::Transient {
-                reason: format!("server error ({}){said}", self.status),
+                reason: format!("server error ({}){message_suffix}", self.status),
             },
-            status => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
+            status => Failure::fatal(
+                Fatal::Request,
+                format!("request rejected ({status}){message_suffix}"),
+            ),
         };
         GeminiFailure::Failed(failure)
     }
 
-    fn rate_limited(&self, error: &RpcStatus, message: &str, said: &str) -> Failure {
+    fn rate_limited(&self, error: &RpcStatus, message: &str, message_suffix: &str) -> Failure {
         let quotas = error.details.iter().flatten();
         let mut quotas = quotas.flat_map(|detail| detail.violations.iter().flatten());
         let per_day = quotas.any(|v| {
@@ -101,7 +105,7 @@ impl ErrorResponse<'_> {
         } else if per_day {
             "daily quota exhausted: resets at midnight Pacific time".to_owned()
         } else {
-            format!("quota exceeded (429){said}")
+            format!("quota exceeded (429){message_suffix}")
         };
         Failure::RateLimited {
             reason,
@@ -110,7 +114,7 @@ impl ErrorResponse<'_> {
         }
     }
 
-    /// The longer of what body and header say.
+    /// Retry delay: the longer one of body and header.
     fn retry_after(&self, error: &RpcStatus) -> Option<Duration> {
         let details = error.details.iter().flatten();
         let advised = details.filter_map(|detail| seconds(detail.retry_delay.as_deref()?));
@@ -123,8 +127,8 @@ impl ErrorResponse<'_> {
             .map(|advice| advice.min(LONGEST_ADVICE))
     }
 
-    /// The server's words as an appendix: `: "..."`, or nothing.
-    fn said(&self, message: &str) -> String {
+    /// Server message as a suffix: `: "..."`, or nothing.
+    fn message_suffix(&self, message: &str) -> String {
         let mut message = message.to_owned();
         if !self.key.is_empty() {
             message = message.replace(self.key, "<key>");
@@ -136,13 +140,12 @@ impl ErrorResponse<'_> {
     }
 }
 
-fn key_refused(status: u16, said: &str) -> Failure {
-    let reason = format!("key refused ({status}){said}: set a valid GOOGLE_API_KEY");
+fn key_refused(status: u16, message_suffix: &str) -> Failure {
+    let reason = format!("key refused ({status}){message_suffix}: set a valid GOOGLE_API_KEY");
     Failure::fatal(Fatal::Key, reason)
 }
 
-/// The `error` of the body, also when it came wrapped in an array; empty when
-/// there is none.
+/// `error` of the body, also within an array; empty without one.
 fn status_of(body: &[u8]) -> RpcStatus {
     let read = || -> Option<RpcStatus> {
         let mut body: Value = serde_json::from_slice(body).ok()?;
@@ -170,7 +173,7 @@ fn has_limit_zero(message: &str) -> bool {
     })
 }
 
-/// A protobuf duration: `2.5s`.
+/// Parses a protobuf duration: `2.5s`.
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().strip_suffix('s')?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
@@ -214,35 +217,35 @@ mod tests {
 
     #[test]
     fn every_text_says_what_to_do() {
-        let say = |status, message: &str, code: &str| {
+        let failure_of = |status, message: &str, code: &str| {
             let body = json!({"error": {"message": message, "status": code}});
             failure(status, &body).to_string()
         };
         let texts = [
-            say(400, "Invalid JSON payload received.", "INVALID_ARGUMENT"),
-            say(
+            failure_of(400, "Invalid JSON payload received.", "INVALID_ARGUMENT"),
+            failure_of(
                 400,
                 "User location is not supported.",
                 "FAILED_PRECONDITION",
             ),
-            say(401, "", "UNAUTHENTICATED"),
-            say(403, "Reported as leaked.", "PERMISSION_DENIED"),
-            say(404, "models/x is not found.", "NOT_FOUND"),
-            say(418, "", ""),
-            say(429, "Slow down.", "RESOURCE_EXHAUSTED"),
-            say(
+            failure_of(401, "", "UNAUTHENTICATED"),
+            failure_of(403, "Reported as leaked.", "PERMISSION_DENIED"),
+            failure_of(404, "models/x is not found.", "NOT_FOUND"),
+            failure_of(418, "", ""),
+            failure_of(429, "Slow down.", "RESOURCE_EXHAUSTED"),
+            failure_of(
                 429,
                 "Quota exceeded, limit: 0, model: x",
                 "RESOURCE_EXHAUSTED",
             ),
-            say(503, "Overloaded.", "UNAVAILABLE"),
-            say(302, "", ""),
+            failure_of(503, "Overloaded.", "UNAVAILABLE"),
+            failure_of(302, "", ""),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }
 
     #[test]
-    fn the_server_s_words_are_bounded_and_hold_no_key() {
+    fn server_message_is_bounded_and_without_the_key() {
         let message = format!("key AQ.secret\u{1b}[31m {}", "x".repeat(5000));
         for status in [400, 401, 403, 404, 429, 500] {
             let text = failure(status, &json!({"error": {"message": message}})).to_string();
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_advice_counts() {
+    fn longest_retry_delay_counts() {
         let body = |delay: &str| json!({"error": {"details": [{"retryDelay": delay}]}});
         let s = Duration::from_secs_f64;
         for (body, header, expected) in [
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_waiting_minutes_does_not_bring_back() {
+    fn exhausted_quota_is_recognised() {
         let quota = |id: &str| json!([{"error": {"details": [{"violations": [{"quotaId": id}]}]}}]);
         assert!(
             limited(
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_too_big_is_not_a_broken_request() {
+    fn schema_rejection_is_no_invalid_request() {
         let body = br#"{"error":{"message":"The specified schema produces a constraint that has too many states for serving."}}"#;
         assert_eq!(
             refusal(400, body, None).read(),
@@ -317,7 +320,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(status: u16, bytes: Vec<u8>, header: Option<String>) {
+        fn arbitrary_bytes_do_not_panic(status: u16, bytes: Vec<u8>, header: Option<String>) {
             let _ = refusal(status, &bytes, header.as_deref()).read();
         }
     }

@@ -1,7 +1,7 @@
-//! Wire format: the JSON of `models.generateContent`, as far as we use it.
+//! Wire format: the JSON of `models.generateContent`, as far as it is used.
 //!
-//! Requests are written in camelCase with standard base64. Of responses every
-//! field is optional and what is unknown is ignored: new fields and enum
+//! Requests are written in camelCase with standard base64. Every field of a
+//! response is optional and unknown ones are ignored: new fields and enum
 //! values appear without notice.
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub(super) struct GenerateContentRequest<'a> {
     pub contents: [Content<'a>; 1],
     pub generation_config: GenerationConfig<'a>,
     pub safety_settings: [SafetySetting; 1],
-    /// Always false: paid projects otherwise keep the pictures.
+    /// Always false: paid projects would retain the pictures otherwise.
     pub store: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub continuation_token: Option<&'a str>,
@@ -58,8 +58,8 @@ impl<'a> ContentPart<'a> {
         }
     }
 
-    /// A JPEG in base64, and how closely it is to be looked at.
-    /// Models before 3 refuse a part that says so.
+    /// JPEG in base64, and its media resolution, which models before 3 reject
+    /// in a part.
     pub(super) fn picture(data: &'a str, level: Option<&'static str>) -> Self {
         Self {
             text: None,
@@ -84,7 +84,8 @@ pub(super) struct GenerationConfig<'a> {
     pub media_resolution: &'static str,
 }
 
-/// Exactly one is set: models since 3 know levels, those of 2.5 tokens.
+/// Thinking configuration. Exactly one is set: models since 3 take levels,
+/// those of 2.5 tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ThinkingConfig {
@@ -113,7 +114,7 @@ pub(super) struct GenerateContentResponse {
     pub prompt_feedback: Option<PromptFeedback>,
     pub usage_metadata: Option<UsageMetadata>,
     pub model_version: Option<String>,
-    /// Some proxies answer 200 with an error inside.
+    /// Error in a response with status 200, as some proxies send it.
     pub error: Option<Value>,
 }
 
@@ -121,7 +122,7 @@ pub(super) struct GenerateContentResponse {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Candidate {
     pub content: Option<ResponseContent>,
-    /// A plain text, because new reasons come without notice.
+    /// Plain text, as new reasons come without notice.
     pub finish_reason: Option<String>,
     pub continuation_token: Option<String>,
 }
@@ -162,7 +163,7 @@ pub(super) struct ModelInfo {
     pub supported_generation_methods: Option<Vec<String>>,
 }
 
-/// The `error` of a response (google.rpc.Status).
+/// `error` of a response (google.rpc.Status).
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct RpcStatus {
     pub message: Option<String>,
@@ -170,7 +171,8 @@ pub(super) struct RpcStatus {
     pub details: Option<Vec<Detail>>,
 }
 
-/// Any of the details of google.rpc.Status: RetryInfo, QuotaFailure, ErrorInfo.
+/// Union of the details of google.rpc.Status: RetryInfo, QuotaFailure,
+/// ErrorInfo.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Detail {
@@ -192,10 +194,10 @@ mod tests {
     use super::*;
     use crate::answer::schema;
 
-    /// The contract's schema, field for field; only the categories grew, and
-    /// what an analyst says of its earlier findings came beside them.
+    /// The schema of the first version, field for field, with more categories
+    /// and the fields on earlier findings.
     #[test]
-    fn the_schema_is_the_contract_s_and_what_grew() {
+    fn schema_is_the_first_version_with_additions() {
         let file =
             include_str!("../../../tests/fixtures/gemini/schema-proposed-responseSchema.json");
         let mut contract: Value = serde_json::from_str(file).unwrap();

@@ -1,4 +1,4 @@
-//! Examples of rules: screens drawn in characters, one after another.
+//! Examples of rules: sequences of screens drawn in characters.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use super::rule::Rule;
 use super::screen::FrameText;
 use super::window::Windows;
 
-/// Between two screens of an example; far from where time overflows.
+/// Longest pause between two screens of an example; far from where time
+/// overflows.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// True if the rule reports anything of an example.
-pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
+pub(super) fn reports(rule: &Rule, example: &str) -> bool {
     let mut windows = Windows::default();
     screens(example).into_iter().any(|(after, screen)| {
         let at = Timestamp::UNIX_EPOCH + after;
@@ -22,8 +23,8 @@ pub(super) fn speaks(rule: &Rule, example: &str) -> bool {
     })
 }
 
-/// The screens of an example: a line such as `+20s` begins the one that stands
-/// there so much later.
+/// Screens of an example: a line such as `+20s` begins the next one, captured
+/// that much later.
 pub(super) fn screens(example: &str) -> Vec<(Duration, String)> {
     let mut screens = vec![(Duration::ZERO, String::new())];
     for line in example.lines() {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_that_says_how_much_later_begins_another_screen() {
+    fn delay_line_begins_another_screen() {
         let seconds = |(at, text): (Duration, String)| (at.as_secs(), text);
         let found: Vec<_> = screens("a  b\n+20s\n+5\nc\n+1m\nd")
             .into_iter()

@@ -1,4 +1,4 @@
-//! Reports made about a stream whose subjects are still on its screen.
+//! Reports on a stream whose subjects are still on its screen.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,19 +8,19 @@ use watchtower_domain::finding::Severity;
 
 use super::window::Windows;
 
-/// Looks something has to be gone for before it is news again, as long as the
+/// Frames a subject must be absent for before it is reported again, while the
 /// rest of the screen is the same: OCR misses a line now and then.
 const GONE_FOR: u32 = 2;
-/// A screen that shares fewer of its rows with the last one is another screen:
-/// what was gone at the first look is gone.
+/// Minimum share of rows in common with the last screen. Below it is another
+/// screen, where an absent subject is gone at once.
 const SAME_SCREEN: f64 = 0.3;
 
 #[derive(Debug, Default)]
 pub(super) struct OfflineMemory {
-    /// When the screen last looked at was captured.
+    /// Capture time of the last frame.
     pub(super) at: Timestamp,
     rows: HashSet<String>,
-    said: HashMap<String, ReportedSubject>,
+    reported: HashMap<String, ReportedSubject>,
     pub(super) windows: Windows,
 }
 
@@ -28,29 +28,31 @@ pub(super) struct OfflineMemory {
 struct ReportedSubject {
     count: usize,
     severity: Severity,
-    /// Looks since it was last on the screen.
+    /// Frames since it was last on the screen.
     gone: u32,
 }
 
 impl OfflineMemory {
-    /// Begins a look at a screen with these rows.
+    /// Begins a frame with these rows.
     pub(super) fn turn_to(&mut self, rows: HashSet<String>) {
         let shared = rows.intersection(&self.rows).count() as f64;
         let same = shared >= SAME_SCREEN * rows.len().min(self.rows.len()) as f64;
         let patience = if same { GONE_FOR } else { 1 };
-        // Seen at the last look: gone is 1 now, and 0 again if it is here.
-        self.said.retain(|_, said| {
-            said.gone += 1;
-            said.gone <= patience
+        // Seen on the last frame: `gone` is 1 now, and 0 again if it is seen on
+        // this one.
+        self.reported.retain(|_, reported| {
+            reported.gone += 1;
+            reported.gone <= patience
         });
         self.rows = rows;
     }
 
-    /// True if it is new, has doubled or got worse since it was last reported.
+    /// True if it is new, or its count has doubled or its severity risen since
+    /// it was last reported.
     pub(super) fn is_news(&mut self, key: &str, count: usize, severity: Severity) -> bool {
-        match self.said.get_mut(key) {
+        match self.reported.get_mut(key) {
             None => {
-                self.said.insert(
+                self.reported.insert(
                     key.to_owned(),
                     ReportedSubject {
                         count,
@@ -60,12 +62,12 @@ impl OfflineMemory {
                 );
                 true
             }
-            Some(said) => {
-                said.gone = 0;
-                let grown = count >= 2 * said.count || severity < said.severity;
+            Some(reported) => {
+                reported.gone = 0;
+                let grown = count >= 2 * reported.count || severity < reported.severity;
                 if grown {
-                    said.count = count;
-                    said.severity = severity;
+                    reported.count = count;
+                    reported.severity = severity;
                 }
                 grown
             }
@@ -73,7 +75,7 @@ impl OfflineMemory {
     }
 }
 
-/// Letters and digits only, with those OCR takes for one another made one.
+/// Letters and digits only, with those that OCR confuses made equal.
 pub(super) fn folded(text: &str) -> String {
     let kept = text
         .chars()
@@ -97,10 +99,10 @@ mod tests {
     }
 
     #[test]
-    fn it_speaks_once_while_something_stays_and_again_when_it_returns() {
+    fn subject_is_reported_once_and_again_after_it_returns() {
         let mut memory = OfflineMemory::default();
         let page = ["a", "b", "c", "d"];
-        for (look, on_screen, news) in [
+        for (frame, on_screen, news) in [
             (1, true, true),
             (2, true, false),
             (3, false, false),
@@ -111,7 +113,7 @@ mod tests {
             assert_eq!(
                 on_screen && memory.is_news("key", 1, Severity::High),
                 news,
-                "look {look}"
+                "look {frame}"
             );
         }
         memory.turn_to(rows(&["w", "x", "y", "z"]));
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_news() {
+    fn growth_is_reported() {
         let mut memory = OfflineMemory::default();
         memory.turn_to(rows(&["a"]));
         assert!(memory.is_news("key", 5, Severity::Medium));
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn confusions_fold_together() {
+    fn ocr_confusions_are_folded() {
         assert_eq!(folded("P0D-l00 morn"), folded("POD-I0O mom"));
     }
 }

@@ -1,9 +1,8 @@
-//! The offline analyst: rules over the text of the screen, on this machine.
+//! Offline analyst: rules over the text of the screen, on this machine.
 //!
-//! It says plainly that it is rule-based: `model.provider` is `offline`, and
-//! each finding names its rule. It speaks when something comes up or grows,
-//! not at every look: what it has said stays said until it has left the
-//! screen.
+//! Findings are marked as rule-based: `model.provider` is `offline`, and each
+//! names its rule. A subject is reported when it appears or grows, not on every
+//! frame, and again only after it has left the screen.
 
 mod examples;
 mod memory;
@@ -38,13 +37,14 @@ pub use rules::{Rules, RulesError};
 use screen::FrameText;
 use window::Windows;
 
-/// Quotes of one finding.
+/// Maximum quotes of one finding.
 const QUOTES: usize = 5;
-/// Findings of one rule on one screen, when it reports each subject apart.
+/// Maximum findings of one rule on one screen, where it reports each subject
+/// separately.
 const SUBJECTS: usize = 3;
-/// Streams remembered, those looked at last.
+/// Streams remembered, those analysed last.
 const STREAMS: usize = 64;
-/// A rule is sure of its words, not of what they mean.
+/// Confidence of a rule: it is certain of the text, not of its meaning.
 const CONFIDENCE: f32 = 0.8;
 
 /// Rules of one persona.
@@ -52,7 +52,7 @@ const CONFIDENCE: f32 = 0.8;
 pub struct Offline {
     rules: Arc<Rules>,
     agent: String,
-    /// The persona's own indicators, looked for word for word.
+    /// Indicators of the persona, matched word for word.
     indicators: Vec<String>,
     finder: AhoCorasick,
     memories: Mutex<HashMap<StreamName, OfflineMemory>>,
@@ -73,7 +73,7 @@ impl Offline {
         Self {
             rules,
             agent: persona.name.clone(),
-            // Too large for any automaton: then none is looked for.
+            // Too large for an automaton: then none is matched.
             finder: finder.unwrap_or_else(|_| none()),
             indicators,
             memories: Mutex::default(),
@@ -178,8 +178,8 @@ impl Offline {
     }
 }
 
-/// With one blank between words, as OCR may part the words of a line; and
-/// where in the text each byte of that stood, its end included.
+/// Text with one blank between words, as OCR may split a line; and the offset
+/// of each of its bytes in the original text, the end included.
 fn single_spaced(text: &str) -> (String, Vec<usize>) {
     let mut spaced = String::with_capacity(text.len());
     let mut places = Vec::with_capacity(text.len() + 1);
@@ -194,9 +194,9 @@ fn single_spaced(text: &str) -> (String, Vec<usize>) {
     (spaced, places)
 }
 
-/// Finding of a rule.
+/// Finding made by a rule.
 struct RuleFinding {
-    /// Key of its subject, stable over OCR's variants.
+    /// Key of its subject, stable across OCR variants.
     key: String,
     count: usize,
     observation: Observation,
@@ -221,7 +221,7 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     for item in &mut evidence {
         item.quote = mask_secrets(&item.quote).into_owned();
     }
-    // The highest number is the one worth naming.
+    // The highest number is named.
     let by_number = |found: &&Match| found.number.as_ref().map_or(0.0, |(_, number)| *number);
     let worst = matches
         .iter()
@@ -248,7 +248,7 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     }
 }
 
-/// `{what}`, `{n}` and `{count}`, secrets masked.
+/// Fills in `{what}`, `{n}` and `{count}`, secrets masked.
 fn fill(template: &str, found: Option<&Match>, count: usize) -> String {
     let what = found.map_or("", |found| found.what.as_str());
     let what: Cow<'_, str> = if what.is_empty() {
@@ -294,7 +294,7 @@ impl Model for Offline {
     }
 
     fn ask(&self, prepared: Prepared) -> BoxFuture<'_, Result<Reply, Failure>> {
-        // Milliseconds of work; nothing to wait for.
+        // Milliseconds of work without any await.
         let reply = match prepared.question() {
             Question::Observe(question) => Ok(Reply::Observe(self.observed(question))),
             Question::Review(question) => Ok(Reply::Review(self.reviewed(question))),

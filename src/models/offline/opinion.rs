@@ -1,6 +1,6 @@
-//! Opinions of rules on a report: they confirm what they found
-//! themselves in the same place, and have no opinion on all else. They never
-//! dispute: that a rule is silent proves nothing.
+//! Opinions of rules on a report: they confirm what they match in the same
+//! place, and have no opinion otherwise. They never dispute, as the absence of
+//! a match proves nothing.
 
 use watchtower_domain::finding::{Evidence, Observation, Severity};
 use watchtower_domain::incident::Stance;
@@ -9,26 +9,36 @@ use super::{FrameText, Offline, RuleFinding, Windows};
 use crate::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
-    pub(super) fn review(&self, asked: &ReviewQuestion) -> Review {
-        match asked.kind {
-            ReviewKind::Opinion => self.opinion(asked),
-            ReviewKind::Verdict => settle(asked),
+    pub(super) fn review(&self, question: &ReviewQuestion) -> Review {
+        match question.kind {
+            ReviewKind::Opinion => self.opinion(question),
+            ReviewKind::Verdict => settle(question),
         }
     }
 
-    fn opinion(&self, asked: &ReviewQuestion) -> Review {
-        let lines = asked.frame.text.as_deref().unwrap_or_default();
-        let screen = FrameText::new(lines, asked.frame.picture.width, asked.frame.picture.height);
-        // Reports on this picture alone: earlier ones were not asked about.
-        let reports = self.reports(&screen, asked.frame.captured_at, &mut Windows::default());
-        let there =
-            |report: &&RuleFinding| meets(&report.observation.evidence, &asked.report.evidence);
-        let Some(own) = reports.into_iter().find(|report| there(&report)) else {
-            let said = "No matching rule.";
-            return review(asked, Stance::NoView, Severity::Info, 0.0, said.to_owned());
+    fn opinion(&self, question: &ReviewQuestion) -> Review {
+        let lines = question.frame.text.as_deref().unwrap_or_default();
+        let screen = FrameText::new(
+            lines,
+            question.frame.picture.width,
+            question.frame.picture.height,
+        );
+        // Matches on this picture alone, without windows over earlier ones.
+        let reports = self.reports(&screen, question.frame.captured_at, &mut Windows::default());
+        let overlaps =
+            |report: &&RuleFinding| meets(&report.observation.evidence, &question.report.evidence);
+        let Some(own) = reports.into_iter().find(|report| overlaps(&report)) else {
+            let text = "No matching rule.";
+            return review(
+                question,
+                Stance::NoView,
+                Severity::Info,
+                0.0,
+                text.to_owned(),
+            );
         };
         let own = own.observation;
-        let same = own.category == asked.report.category;
+        let same = own.category == question.report.category;
         Review {
             stance: if same { Stance::Confirm } else { Stance::Add },
             observation: Observation {
@@ -40,7 +50,7 @@ impl Offline {
     }
 }
 
-/// True where a piece of the one stands where a piece of the other does.
+/// True if evidence of the one is in the same place as evidence of the other.
 fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     let boxes = |pieces: &[Evidence]| -> Vec<[u16; 4]> {
         pieces.iter().filter_map(|piece| piece.bounds).collect()
@@ -53,19 +63,19 @@ fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     })
 }
 
-/// By counting, as rules can't judge: the report stands unless its quotes are
-/// not on the screen or more dispute it than confirm it; then it weighs what
-/// the mildest of those says.
-fn settle(asked: &ReviewQuestion) -> Review {
+/// Verdict by vote count, as rules can't judge: the report holds unless its
+/// quotes are not on the screen or more dispute it than confirm it; then the
+/// lowest severity of the disputing opinions counts.
+fn settle(question: &ReviewQuestion) -> Review {
     let count = |stance| {
-        let same = asked.opinions.iter().filter(|one| one.stance == stance);
+        let same = question.opinions.iter().filter(|one| one.stance == stance);
         same.count()
     };
     let (confirm, dispute) = (count(Stance::Confirm), count(Stance::Dispute));
-    let report = &asked.report;
+    let report = &question.report;
     let invented = (report.evidence.iter()).any(|piece| piece.grounded == Some(false));
     let stands = !invented && dispute <= confirm;
-    let disputing = (asked.opinions.iter()).filter(|one| one.stance == Stance::Dispute);
+    let disputing = (question.opinions.iter()).filter(|one| one.stance == Stance::Dispute);
     let mildest = disputing.filter_map(|one| one.severity).max();
     let severity = match (stands, mildest) {
         (true, _) => report.severity,
@@ -77,31 +87,31 @@ fn settle(asked: &ReviewQuestion) -> Review {
     } else {
         "evidence verified"
     };
-    let said = format!("By vote count: {confirm} confirm, {dispute} dispute; {quotes}.");
+    let text = format!("By vote count: {confirm} confirm, {dispute} dispute; {quotes}.");
     let stance = if stands {
         Stance::Confirm
     } else {
         Stance::Dispute
     };
     let agree = (1 + confirm) as f32 / (1 + confirm + dispute) as f32;
-    review(asked, stance, severity, report.confidence * agree, said)
+    review(question, stance, severity, report.confidence * agree, text)
 }
 
 fn review(
-    asked: &ReviewQuestion,
+    question: &ReviewQuestion,
     stance: Stance,
     severity: Severity,
     confidence: f32,
-    said: String,
+    text: String,
 ) -> Review {
     Review {
         stance,
         observation: Observation {
             severity,
             confidence,
-            category: asked.report.category,
+            category: question.report.category,
             title: String::new(),
-            detail: said,
+            detail: text,
             evidence: Vec::new(),
             mitre: Vec::new(),
             recommended_action: String::new(),

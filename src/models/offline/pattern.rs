@@ -1,5 +1,5 @@
-//! The pattern language of rules: regular expressions that forgive what OCR
-//! does to words, and the numbers they capture.
+//! Pattern language of rules: regular expressions that tolerate OCR errors, and
+//! the numbers they capture.
 
 use regex::{Regex, RegexBuilder};
 
@@ -10,10 +10,10 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
         .build()
 }
 
-/// Patterns are written as the words stand on a screen; this makes them
-/// forgive what OCR does to words: a space stands for any white space or none,
-/// an underscore may have been read as a space, and `o` and `0`, `l`, `i` and
-/// `1` for one another. Classes, groups' names and counts stay as they are.
+/// Rewrites a pattern, written as the text looks on screen, to tolerate OCR
+/// errors: a space matches any white space or none, an underscore a space too,
+/// and `o` and `0`, `l`, `i` and `1` match one another. Classes, group names
+/// and counts stay as they are.
 fn forgiving(pattern: &str) -> String {
     let mut text = String::new();
     let mut literal_from = ' ';
@@ -40,7 +40,7 @@ fn forgiving(pattern: &str) -> String {
     text
 }
 
-/// `1,093`, `12.4`, `48.2k`.
+/// Parses a number such as `1,093`, `12.4` or `48.2k`.
 pub(super) fn number(text: &str) -> Option<f64> {
     let text = text.trim().replace(',', "");
     let (digits, factor) = match text.to_ascii_lowercase().chars().next_back()? {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_forgives_what_ocr_does() {
+    fn pattern_tolerates_ocr_errors() {
         let pattern = compile(r"crash_loop back off [a_ ]x (?<loin>\d{1,2})").unwrap();
         for text in [
             "CrashLoopBackOff_x1",
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_dashboards_write_them() {
+    fn numbers_of_dashboards_are_parsed() {
         let cases = [
             ("12.4", Some(12.4)),
             ("1,093", Some(1093.0)),

@@ -10,10 +10,10 @@ use super::pattern::number;
 use super::screen::{ByteSpan, FrameText};
 use super::window::Windows;
 
-/// Distance a value may stand below its label, in heights of the label.
+/// Maximum distance of a value below its label, in heights of the label.
 const REACH: u32 = 12;
 
-/// A rule ready to be applied.
+/// Compiled rule.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) id: String,
@@ -31,40 +31,40 @@ pub(super) struct Rule {
     pub(super) screen: Vec<Regex>,
     pub(super) screen_at_least: usize,
     pub(super) at_least: usize,
-    /// Rows count that came up no longer ago; without it, those on the screen.
+    /// Time window in which rows count; without it, those on the screen.
     pub(super) window: Option<SignedDuration>,
     pub(super) above: Option<f64>,
     pub(super) below: Option<f64>,
-    /// Flag: a finding for each subject instead of one for all.
+    /// Flag: report each subject in a finding of its own.
     pub(super) each: bool,
 }
 
-/// Where a rule matched.
+/// Match of a rule.
 #[derive(Debug, Clone)]
 pub(super) struct Match {
     pub(super) row: usize,
     pub(super) part: ByteSpan,
-    /// Parts that made it count: the row's status, the label above.
+    /// Matched context: the row's status, the label above.
     pub(super) with: Vec<(usize, ByteSpan)>,
-    /// The group `what`, else the row's first cell when there is a label.
+    /// Group `what`, else the row's first cell when there is a label.
     pub(super) what: String,
-    /// The group `n`, as it stands on the screen and as a number.
+    /// Group `n`, as on the screen and as a number.
     pub(super) number: Option<(String, f64)>,
 }
 
-/// Subject of a finding: a thing the rule's `what` names, or all it matched.
+/// Subject of a finding: one value of the rule's `what`, or all matches.
 #[derive(Debug)]
 pub(super) struct Subject {
-    /// Names it, whatever the OCR made of it.
+    /// Key of the subject, stable across OCR errors.
     pub(super) key: String,
-    /// On this screen, never empty.
+    /// Matches on this screen, never empty.
     pub(super) matches: Vec<Match>,
     /// Rows that counted: on this screen, or within the window.
     pub(super) count: usize,
 }
 
 impl Rule {
-    /// `*` stands for every agent.
+    /// True if the rule applies to an agent; `*` means every agent.
     pub(super) fn is_for(&self, agent: &str) -> bool {
         self.agents
             .iter()
@@ -92,7 +92,7 @@ impl Rule {
         subjects
     }
 
-    /// By subject, in the order they come up on the screen.
+    /// Matches by subject, in their order on the screen.
     fn sorted(&self, matches: Vec<Match>, screen: &FrameText) -> Vec<Subject> {
         let mut subjects: Vec<Subject> = Vec::new();
         for found in matches {
@@ -116,7 +116,7 @@ impl Rule {
         subjects
     }
 
-    /// Every row the rule is about.
+    /// All rows that match the rule.
     fn matches(&self, screen: &FrameText) -> Vec<Match> {
         let on_screen = |pattern: &Regex| {
             let rows = screen.rows.iter().filter(|row| pattern.is_match(&row.text));
@@ -128,8 +128,8 @@ impl Rule {
         let rows = 0..screen.rows.len();
         let mut matches: Vec<_> = rows.flat_map(|row| self.match_row(screen, row)).collect();
         if self.label.is_some() {
-            // Only what stands nearest to its label is its value; an axis of
-            // the chart below may look the same.
+            // Only the match nearest to its label is its value; an axis of the
+            // chart below may look the same.
             let mut taken = Vec::new();
             matches.retain(|found| {
                 let label = found.with.last().copied();
@@ -149,11 +149,11 @@ impl Rule {
         })
     }
 
-    /// Matches of a row: one, or with a label one for each value, as panels
-    /// stand beside each other.
+    /// Matches of a row: one, or with a label one for each value, as panels are
+    /// laid out side by side.
     fn match_row(&self, screen: &FrameText, index: usize) -> Vec<Match> {
         let text = screen.rows[index].text.as_str();
-        // Most rows match nothing: look for that first.
+        // Most rows match nothing: tested first.
         if !self.patterns.iter().any(|pattern| pattern.is_match(text))
             || self.unless.iter().any(|pattern| pattern.is_match(text))
         {
@@ -191,7 +191,7 @@ impl Rule {
         };
         let mut with = with.to_vec();
         if let Some(label) = &self.label {
-            // The first value below it counts, whatever it is.
+            // The first value below it counts, of any kind.
             with.push(screen.label_above(index, part, label, REACH)?);
         } else if !self.fits(number.as_ref()) || screen.counts_none(index, part) {
             return None;
@@ -211,7 +211,7 @@ impl Rule {
     }
 }
 
-/// The matches in a text. What stands behind a number may be part of the next
+/// Matches in a text. The separator behind a number may be part of the next
 /// match too: the gap between two cells.
 fn each_match<'t>(pattern: &Regex, text: &'t str) -> impl Iterator<Item = Captures<'t>> {
     let mut from = Some(0);

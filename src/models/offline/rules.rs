@@ -1,5 +1,5 @@
-//! The rules and the files they come from (`rules/*.toml`; docs/rules.md has
-//! the format for those who write them).
+//! Rules and the files they come from (`rules/*.toml`; docs/rules.md has the
+//! format).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,12 +13,12 @@ use toml::{Table, Value};
 use watchtower_base::config::fault::Faults;
 use watchtower_domain::finding::{Category, Severity, is_technique};
 
-use super::examples::speaks;
+use super::examples::reports;
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
 
-/// The built-in files, by persona.
+/// Built-in files, by persona.
 const BUILT_IN: [(&str, &str); 7] = [
     (
         "rules/secops.toml",
@@ -53,7 +53,7 @@ const BUILT_IN: [(&str, &str); 7] = [
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Why there are no rules.
+/// Error of rule files that can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
     #[error("failed to read the rules {}: {source}", file.display())]
@@ -70,15 +70,15 @@ fn show(files: &[Faults]) -> String {
     files.collect::<Vec<_>>().join("\n")
 }
 
-/// All rules of all files, ready to be applied.
+/// Compiled rules of all files.
 #[derive(Debug)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
-    /// Version of the files: findings state the rules they were made by.
+    /// Version of the files, which findings state.
     pub(super) version: String,
 }
 
-/// A rule as it stands in a file.
+/// Rule as written in a file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RuleText {
@@ -122,7 +122,8 @@ fn one() -> usize {
 }
 
 impl Rules {
-    /// The built-in rules and those of the given files, every fault at once.
+    /// Loads the built-in rules and those of the given files; reports every
+    /// fault at once.
     pub fn load(files: &[PathBuf]) -> Result<Self, RulesError> {
         let mut texts: Vec<_> = BUILT_IN
             .map(|(name, text)| (name.to_owned(), text.to_owned()))
@@ -270,7 +271,7 @@ impl Rules {
             return;
         }
         for example in &text.examples.r#match {
-            if !speaks(&rule, example) {
+            if !reports(&rule, example) {
                 faults.add(
                     format!("{path}.examples.match"),
                     format!("{example:?} does not match"),
@@ -278,7 +279,7 @@ impl Rules {
             }
         }
         for example in &text.examples.no_match {
-            if speaks(&rule, example) {
+            if reports(&rule, example) {
                 faults.add(
                     format!("{path}.examples.no_match"),
                     format!("{example:?} matches"),
@@ -296,7 +297,7 @@ fn read(file: &Path) -> Result<String, RulesError> {
     })
 }
 
-/// Parses the window of a rule that needs `at_least` rows; the error is a
+/// Parses the window of a rule that requires `at_least` rows; the error is a
 /// fault's message.
 fn parse_window(text: &str, at_least: Option<usize>) -> Result<SignedDuration, String> {
     let Ok(length) = humantime::parse_duration(text) else {
@@ -327,7 +328,7 @@ mod tests {
 
     /// Loading runs every rule's examples.
     #[test]
-    fn the_built_in_rules_hold_their_own_examples() {
+    fn built_in_rules_pass_their_examples() {
         let rules = Rules::load(&[]).unwrap_or_else(|error| panic!("{error}"));
         for agent in ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"] {
             let count = rules.rules.iter().filter(|rule| rule.is_for(agent)).count();
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_in_the_documentation_hold_their_examples() {
+    fn documented_rules_pass_their_examples() {
         let docs = include_str!("../../../docs/rules.md");
         let blocks = docs.split("```toml\n").skip(1);
         let blocks = blocks.filter_map(|block| block.split("```").next());

@@ -1,29 +1,30 @@
-//! The text of a screen as rules see it: rows of cells.
+//! Text of a screen as matched by rules: rows of cells.
 //!
-//! A row joins what stands beside each other, from the left, with two spaces
-//! between cells, so that a pattern can tell words from columns. What stands
-//! above what is kept too: a panel has its label over its value.
+//! A row joins the lines of text beside each other, from the left, with two
+//! spaces between cells, so that a pattern can tell words from columns.
+//! Vertical positions are kept too: a panel has its label above its value.
 
 use regex::Regex;
 
 use watchtower_domain::finding::Evidence;
 use watchtower_screen::picture::{Rect, TextLine};
 
-/// Readings less sure than this are icons and specks more often than words.
+/// Minimum confidence of OCR: below it are more icons and specks than words.
 const SURE: f32 = 0.5;
 const SURE_DIGIT: f32 = 0.8;
-/// Between two cells of a row.
+/// Separator of two cells of a row.
 const GAP: &str = "  ";
-/// Marks and icons in front of a line are left out of a quote up to here.
+/// Maximum length of marks and icons in front of a line that a quote leaves
+/// out.
 const ICON_CHARACTERS: usize = 4;
 const LONGEST_QUOTE: usize = 200;
-/// A panel's value stands in one of the next rows below its label.
+/// Rows below a panel's label in which its value is searched.
 const ROWS_BELOW: usize = 2;
 
-/// From and to, in bytes of a row's text.
+/// Range in bytes of a row's text.
 pub(super) type ByteSpan = (usize, usize);
 
-/// The text of one frame.
+/// Text of one frame.
 #[derive(Debug, Default)]
 pub(super) struct FrameText {
     width: u32,
@@ -35,20 +36,20 @@ pub(super) struct FrameText {
 pub(super) struct CellRow {
     pub(super) text: String,
     cells: Vec<Cell>,
-    /// Mean of its cells.
+    /// Mean confidence of its cells.
     pub(super) confidence: f32,
 }
 
 #[derive(Debug)]
 struct Cell {
-    /// In bytes of the row's text.
+    /// Range in bytes of the row's text.
     start: usize,
     end: usize,
     rect: Rect,
 }
 
 impl FrameText {
-    /// Lines in reading order, as read on a picture of this size.
+    /// Builds the rows from lines in reading order, on a picture of this size.
     pub(super) fn new(lines: &[TextLine], width: u32, height: u32) -> Self {
         let mut screen = Self {
             width,
@@ -69,14 +70,14 @@ impl FrameText {
         screen
     }
 
-    /// A screen drawn in characters, for the examples of rules: each line a
-    /// row, cells apart by two spaces or more.
+    /// Parses a screen drawn in characters, for the examples of rules: each
+    /// line is a row, its cells separated by two spaces or more.
     pub(super) fn drawn(text: &str) -> Self {
         Self::new(&drawn(text), 1920, 1080)
     }
 
-    /// The cell that matches and stands above the given part of a row, in its
-    /// column and at most `reach` of its own heights away.
+    /// Matching cell above the given part of a row, in its column and at most
+    /// `reach` of its own heights away.
     pub(super) fn label_above(
         &self,
         row: usize,
@@ -100,8 +101,8 @@ impl FrameText {
             })
     }
 
-    /// True if a part of a row is the label of a panel that counts none: a
-    /// lone zero stands below its first cell.
+    /// True if a part of a row is the label of a panel with the value zero: a
+    /// lone zero is below its first cell.
     pub(super) fn counts_none(&self, row: usize, part: ByteSpan) -> bool {
         let touched = self.rows[row].touched(part);
         let Some(label) = touched.first().map(|cell| cell.rect) else {
@@ -116,8 +117,8 @@ impl FrameText {
             })
     }
 
-    /// The cells a match touches, as evidence. `grounded` is true: it was read
-    /// off this very frame.
+    /// Evidence from the cells of a match. `grounded` is true: the text was
+    /// read on this frame.
     pub(super) fn evidence(&self, row: usize, part: ByteSpan) -> Evidence {
         let row = &self.rows[row];
         let touched = row.touched(part);
@@ -189,7 +190,7 @@ fn share_a_column(a: Rect, b: Rect) -> bool {
     a.x < b.x + b.width && b.x < a.x + a.width
 }
 
-/// A single character is an icon, unless it is surely a digit.
+/// A single character is an icon, unless it is a digit of high confidence.
 fn is_legible(line: &TextLine) -> bool {
     let mut characters = line.text.chars();
     match (characters.next(), characters.next()) {
@@ -222,7 +223,7 @@ impl CellRow {
             .collect()
     }
 
-    /// Around the cells touched.
+    /// Bounding box of the cells of a range.
     fn rect(&self, part: ByteSpan) -> Option<Rect> {
         let rects = self.touched(part).into_iter().map(|cell| cell.rect);
         rects.reduce(|a, b| {
@@ -238,7 +239,7 @@ impl CellRow {
         })
     }
 
-    /// The first cell, which in a table names what the row is about.
+    /// First cell, which in a table names the subject of the row.
     pub(super) fn first_cell(&self) -> &str {
         self.cells
             .first()
@@ -251,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_drawn_screen_has_rows_cells_and_columns() {
+    fn drawn_screen_has_rows_cells_and_columns() {
         let screen = FrameText::drawn("Service   Fault rate\ncheckout  66.67%\ncart      0.1%");
         let texts: Vec<_> = screen.rows.iter().map(|row| row.text.as_str()).collect();
         assert_eq!(
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_is_the_cells_touched_without_the_icon_in_front() {
+    fn quote_is_the_matched_cells_without_icons() {
         let line = |text: &str, x, width| TextLine {
             text: text.to_owned(),
             rect: Rect {

@@ -43,7 +43,7 @@ fn frame(lines: &[&str]) -> RedactedFrame {
     captured(Timestamp::UNIX_EPOCH, lines)
 }
 
-/// As rules look at it: they are to find the secrets.
+/// Frame as passed to rules, unredacted: they have to find the secrets.
 fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
     let picture = Picture {
         width: 1920,
@@ -68,14 +68,14 @@ fn a_finding_quotes_the_screen_masked_and_names_its_rule() {
 }
 
 #[test]
-fn one_persona_does_not_speak_for_another() {
+fn personas_report_their_own_rules_only() {
     let screen = frame(&["ledger-worker 0/1 CrashLoopBackOff 27"]);
     assert_eq!(analyst("DevOps", &[]).observe(&screen).len(), 1);
     assert_eq!(analyst("CloudSec", &[]).observe(&screen).len(), 0);
 }
 
 #[test]
-fn a_persona_without_rules_reports_its_indicators() {
+fn persona_without_rules_reports_its_indicators() {
     let network = analyst("Network", &["packet loss", "  "]);
     let screen = frame(&["eth0: 12 % Packet Loss to gw-1", "all fine"]);
     let seen = network.observe(&screen);
@@ -84,7 +84,7 @@ fn a_persona_without_rules_reports_its_indicators() {
     assert_eq!(seen[0].severity, Severity::Low);
     assert!(
         network.observe(&screen).is_empty(),
-        "said once while it stays"
+        "reported once while it stays"
     );
 }
 
@@ -99,23 +99,23 @@ fn a_passed_check_is_no_finding() {
 }
 
 /// A log tail that shows three rows at a time, a new one every `step` seconds:
-/// when SecOps spoke of a burst of failed logins, and how many it counted.
+/// times of SecOps' findings on a burst of failed logins, and their counts.
 fn tail(step: i64) -> Vec<(i64, String)> {
     let secops = analyst("SecOps", &[]);
     let row = |n: i64| format!("{:02}:{:02} sshd: Failed password for root", n / 60, n % 60);
-    let mut said = Vec::new();
+    let mut by_rule = Vec::new();
     for n in 0..30 {
         let rows: Vec<_> = (n.max(2) - 2..=n).map(|n| row(n * step)).collect();
         let at = Timestamp::from_second(n * step).unwrap();
         let text = drawn(&rows.join("\n")).into();
         let seen = secops.observe(&captured(at, text));
-        said.extend(seen.into_iter().map(|seen| (n * step, seen.title)));
+        by_rule.extend(seen.into_iter().map(|seen| (n * step, seen.title)));
     }
-    said
+    by_rule
 }
 
 #[test]
-fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
+fn scrolled_rows_count_within_the_window() {
     assert_eq!(
         tail(1),
         [
@@ -129,23 +129,24 @@ fn rows_that_scrolled_away_count_for_as_long_as_the_window() {
 
 const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// Quotes the five report of a screen drawn in characters, by rule.
-fn said(screen: &str) -> BTreeMap<String, Vec<String>> {
-    let mut said: BTreeMap<_, Vec<_>> = BTreeMap::new();
+/// Quotes in the reports of the five personas on a screen drawn in characters,
+/// by rule.
+fn reports(screen: &str) -> BTreeMap<String, Vec<String>> {
+    let mut by_rule: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in PERSONAS.map(|name| analyst(name, &[])) {
         for (after, text) in examples::screens(screen) {
             let at = Timestamp::UNIX_EPOCH + after;
             for seen in agent.observe(&captured(at, drawn(&text).into())) {
                 let rule = seen.detail.split('`').nth(1).unwrap().to_owned();
                 let quotes = seen.evidence.into_iter().map(|evidence| evidence.quote);
-                said.entry(rule).or_default().extend(quotes);
+                by_rule.entry(rule).or_default().extend(quotes);
             }
         }
     }
-    said
+    by_rule
 }
 
-/// The files of a folder of fixtures, with their names.
+/// Files of a folder of fixtures, with their names.
 fn fixtures(folder: &str) -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/fixtures")
@@ -162,42 +163,45 @@ fn fixtures(folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_healthy_screen_yields_nothing() {
+fn healthy_screens_have_no_findings() {
     let files = fixtures("healthy");
     assert!(files.len() >= 12);
     let wrong: Vec<_> = files
         .iter()
-        .map(|(name, screen)| (name, said(screen)))
-        .filter(|(_, said)| !said.is_empty())
+        .map(|(name, screen)| (name, reports(screen)))
+        .filter(|(_, by_rule)| !by_rule.is_empty())
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The first line of each names the rules that speak, and no other may.
+/// The first line of each fixture names the rules that match, and no others
+/// may.
 #[test]
-fn an_alarming_screen_yields_what_its_first_line_says() {
+fn alarming_screens_match_their_listed_rules() {
     let files = fixtures("alarming");
     assert!(files.len() >= 12);
     let mut wrong = Vec::new();
     for (name, text) in &files {
         let (rules, screen) = text.split_once('\n').unwrap();
         let expected: BTreeSet<_> = rules.split_whitespace().collect();
-        let said = said(screen);
-        let spoke: BTreeSet<_> = said.keys().map(String::as_str).collect();
-        if spoke != expected {
-            let silent: Vec<_> = expected.difference(&spoke).collect();
-            let unasked: BTreeMap<_, _> = said
+        let by_rule = reports(screen);
+        let matched: BTreeSet<_> = by_rule.keys().map(String::as_str).collect();
+        if matched != expected {
+            let missing: Vec<_> = expected.difference(&matched).collect();
+            let unexpected: BTreeMap<_, _> = by_rule
                 .iter()
                 .filter(|(rule, _)| !expected.contains(rule.as_str()))
                 .collect();
-            wrong.push(format!("{name}: silent {silent:?}, unasked {unasked:#?}"));
+            wrong.push(format!(
+                "{name}: missing {missing:?}, unexpected {unexpected:#?}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn any_text_is_taken() {
+fn arbitrary_text_is_accepted() {
     use proptest::prelude::*;
     let agents = PERSONAS.map(|agent| analyst(agent, &["x"]));
     proptest!(ProptestConfig::with_cases(64), |(lines in proptest::collection::vec("\\PC{0,120}", 0..20))| {

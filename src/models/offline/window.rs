@@ -1,19 +1,17 @@
-//! Rows that rules with a window counted on the last frames of one stream.
+//! Rows counted by rules with a window, on the last frames of one stream.
 //!
-//! A row counts from the moment it came up, once, however long it stands. The
-//! moments are those the frames were captured at: a replay runs faster than
-//! the clock on the wall.
+//! A row counts once, from the time it appeared, however long it stays. Times
+//! are capture times of frames: a replay runs faster than the wall clock.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Rows of one rule that are remembered, the newest: far more than it takes to
-/// speak, and 20 kB.
+/// Newest rows remembered per rule: far more than any threshold, and 20 kB.
 pub(super) const MOST_ROWS: usize = 512;
 
-/// By rule.
+/// Rows by rule.
 #[derive(Debug, Default)]
 pub(super) struct Windows(HashMap<String, SightingWindow>);
 
@@ -40,18 +38,18 @@ struct Sighting {
 }
 
 impl SightingWindow {
-    /// Begins a look at a screen captured at that moment.
+    /// Begins a frame captured at that time.
     pub(super) fn turn_to(&mut self, at: Timestamp, length: SignedDuration) {
         self.at = at;
         self.length = length;
-        // A row that still stands stays known, so that it isn't news again. A
+        // A row still on screen stays known, so that it is not counted again. A
         // clock set back leaves nothing in the future.
         self.rows
             .retain(|row| row.first <= at && at.duration_since(row.last) <= length);
     }
 
-    /// Adds the rows of a subject on this screen, and says how many came up
-    /// within the window. Equal rows that stand there at once are several.
+    /// Adds the rows of a subject on this screen; returns how many appeared
+    /// within the window. Equal rows on one screen count separately.
     pub(super) fn count(&mut self, subject: &str, rows: impl Iterator<Item = String>) -> usize {
         let subject = hash(&subject);
         let mut same: HashMap<String, usize> = HashMap::new();
@@ -87,7 +85,7 @@ impl SightingWindow {
     }
 }
 
-/// The same in every run: its keys are fixed.
+/// Hasher with fixed keys, the same in every run.
 fn hash(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -104,35 +102,35 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn look(window: &mut SightingWindow, at: i64, rows: &[&str]) -> usize {
+    fn count(window: &mut SightingWindow, at: i64, rows: &[&str]) -> usize {
         window.turn_to(second(at), MINUTE);
         window.count("rule", rows.iter().map(|row| (*row).to_owned()))
     }
 
     #[test]
-    fn a_row_counts_once_while_it_stands_and_for_as_long_as_the_window() {
+    fn row_counts_once_within_the_window() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 0, &["09:00:01"]), 1);
-        assert_eq!(look(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
-        assert_eq!(look(&mut window, 60, &["09:00:29", "09:00:59"]), 3);
-        assert_eq!(look(&mut window, 61, &["09:00:29", "09:00:59"]), 2);
-        assert_eq!(look(&mut window, 300, &["09:00:59"]), 1, "back after long");
+        assert_eq!(count(&mut window, 0, &["09:00:01"]), 1);
+        assert_eq!(count(&mut window, 30, &["09:00:01", "09:00:29"]), 2);
+        assert_eq!(count(&mut window, 60, &["09:00:29", "09:00:59"]), 3);
+        assert_eq!(count(&mut window, 61, &["09:00:29", "09:00:59"]), 2);
+        assert_eq!(count(&mut window, 300, &["09:00:59"]), 1, "back after long");
         for at in 301..=400 {
             let fresh = usize::from(at <= 360);
-            assert_eq!(look(&mut window, at, &["09:00:59"]), fresh, "second {at}");
+            assert_eq!(count(&mut window, at, &["09:00:59"]), fresh, "second {at}");
         }
     }
 
     #[test]
-    fn equal_rows_at_once_are_several_and_those_that_scroll_are_not() {
+    fn equal_rows_count_separately_and_scrolled_ones_once() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 0, &["failed", "failed", "failed"]), 3);
-        assert_eq!(look(&mut window, 5, &["failed", "failed"]), 3);
-        assert_eq!(look(&mut window, 9, &["failed"; 4]), 4);
+        assert_eq!(count(&mut window, 0, &["failed", "failed", "failed"]), 3);
+        assert_eq!(count(&mut window, 5, &["failed", "failed"]), 3);
+        assert_eq!(count(&mut window, 9, &["failed"; 4]), 4);
     }
 
     #[test]
-    fn subjects_are_counted_apart() {
+    fn subjects_are_counted_separately() {
         let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         assert_eq!(window.count("a", ["x".to_owned()].into_iter()), 1);
@@ -141,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_starts_anew() {
+    fn clock_set_back_resets_the_window() {
         let mut window = SightingWindow::default();
-        assert_eq!(look(&mut window, 1000, &["a", "b"]), 2);
-        assert_eq!(look(&mut window, 10, &["c"]), 1);
+        assert_eq!(count(&mut window, 1000, &["a", "b"]), 2);
+        assert_eq!(count(&mut window, 10, &["c"]), 1);
     }
 
     #[test]
-    fn no_more_rows_are_kept_than_allowed() {
+    fn remembered_rows_are_bounded() {
         let mut window = SightingWindow::default();
         window.turn_to(second(0), MINUTE);
         let rows = (0..10 * MOST_ROWS).map(|row| row.to_string());

@@ -1,11 +1,11 @@
-//! Abilities of a model by a server's list. Nobody prescribes it: what is
-//! not there is not known.
+//! Abilities of a model by the server's list of models. Its fields are not
+//! standardised: an absent one means unknown.
 
 use serde_json::Value;
 
-/// Whatever the list says of that model: llama.cpp has two.
+/// Entries on that model in the list: llama.cpp has two.
 pub(super) fn entries<'a>(body: &'a Value, model: &str) -> Vec<&'a Value> {
-    // Ollama's ":latest" goes without saying.
+    // Ollama's ":latest" is the default tag.
     let latest = format!("{model}:latest");
     let lists = [&body["data"], &body["models"]].into_iter();
     let all = lists.filter_map(Value::as_array).flatten();
@@ -17,7 +17,8 @@ pub(super) fn entries<'a>(body: &'a Value, model: &str) -> Vec<&'a Value> {
     all.filter(is_it).collect()
 }
 
-/// Tells that it takes pictures, or does not, if the entry says so.
+/// True if the entry lists picture input, false if it excludes it; `None` if
+/// unknown.
 pub(super) fn sees(entry: &Value) -> Option<bool> {
     let places = [entry, &entry["architecture"], &entry["meta"]];
     let keys = [
@@ -27,20 +28,20 @@ pub(super) fn sees(entry: &Value) -> Option<bool> {
         "modalities",
         "modality",
     ];
-    let told = places.iter().flat_map(|place| keys.map(|key| &place[key]));
-    let told = told.chain([entry]).filter_map(said);
-    // Lists may be of something else: any that names pictures decides.
-    told.reduce(|one, other| one || other)
+    let support = places.iter().flat_map(|place| keys.map(|key| &place[key]));
+    let support = support.chain([entry]).filter_map(image_support);
+    // Lists may be of something else: any that contains an image type decides.
+    support.reduce(|one, other| one || other)
 }
 
-fn said(value: &Value) -> Option<bool> {
+fn image_support(value: &Value) -> Option<bool> {
     match value {
         Value::Array(words) => {
             let words = || words.iter().filter_map(Value::as_str);
             words().next()?;
             Some(words().any(names_pictures))
         }
-        // OpenRouter's "text+image->text": what goes in counts.
+        // OpenRouter's "text+image->text": the input side counts.
         Value::String(words) => {
             let into = words.split("->").next().unwrap_or_default();
             (!into.is_empty()).then(|| names_pictures(into))
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_tells_whether_a_model_takes_pictures() {
+    fn model_list_shows_image_support() {
         for (entry, expected) in [
             // llama.cpp without and with --mmproj.
             (json!({"capabilities": ["completion"]}), Some(false)),
@@ -115,7 +116,7 @@ mod tests {
                 Some(false),
             ),
             (json!({"supports_vision": false}), Some(false)),
-            // Silence is no answer.
+            // No entry means unknown.
             (
                 json!({"id": "vision-7b", "object": "model", "meta": null}),
                 None,
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_found_by_its_name_in_both_lists() {
+    fn model_is_found_by_name_in_both_lists() {
         let body = json!({
             "data": [{"id": "a"}, {"id": "b:latest"}],
             "models": [{"name": "a", "capabilities": ["completion"]}]

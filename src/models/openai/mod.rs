@@ -1,9 +1,9 @@
-//! Any server that speaks OpenAI's chat completions: Ollama, llama.cpp, vLLM,
-//! LM Studio, or a hosted one.
+//! Client of OpenAI's chat completions API: Ollama, llama.cpp, vLLM, LM Studio,
+//! or a hosted server.
 //!
-//! Like [`super::gemini`] it knows no waiting. Not every server takes a schema:
-//! what one refuses is asked for more simply, and remembered when that worked.
-//! Redirects are not followed, and no address of an answer ever is.
+//! Like [`super::gemini`] it never waits. Not every server accepts a schema: a
+//! rejected format falls back to a simpler one, which is remembered once it
+//! worked. Redirects are not followed, nor are URLs in a response.
 
 mod listed;
 mod reply;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use reply::{ChatReply, OpenAiFailure, OpenAiOutcome, trouble};
+use reply::{ChatReply, OpenAiFailure, OpenAiOutcome, failure_of};
 use reqwest::Url;
 use reqwest::header::AUTHORIZATION;
 use serde_json::Value;
@@ -45,22 +45,22 @@ const MOST_OUTPUT_TOKENS: u32 = 65_536;
 /// Settings of the client: model, credentials and endpoint.
 #[derive(Debug, Clone)]
 pub struct OpenAiSettings {
-    /// With its version: `http://127.0.0.1:11434/v1`; without a path that is
-    /// `/v1`.
+    /// Base URL with its version: `http://127.0.0.1:11434/v1`; `/v1` is the
+    /// default path.
     pub base_url: String,
-    /// Many servers of one's own need none.
+    /// API key; many self-hosted servers need none.
     pub key: Option<Secret>,
     pub model: String,
-    /// Plain `http://` to other machines than this one.
+    /// Flag: allow plain `http://` to other machines.
     pub allow_http: bool,
-    /// For one request and its whole response.
+    /// Timeout of one request with its whole response.
     pub timeout: Duration,
     pub max_output_tokens: u32,
-    /// Sent only where it is set.
+    /// Temperature, sent only if set.
     pub thinking: Option<Thinking>,
 }
 
-/// Why there is no client for these settings.
+/// Error of invalid settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenAiSettingsError {
     #[error("openai_base_url {0}")]
@@ -69,20 +69,20 @@ pub enum OpenAiSettingsError {
     Client(#[from] ModelHttpError),
 }
 
-/// A client for one model.
+/// Client of one model.
 #[derive(Debug)]
 pub struct OpenAi {
     http: ModelHttpClient,
     chat: Url,
     models: Url,
     settings: OpenAiSettings,
-    /// As the server last called the model.
+    /// Model version of the last response.
     version: Mutex<String>,
-    /// [`StructuredOutput`] the server takes, by index.
+    /// [`StructuredOutput`] accepted by the server, by index.
     format: AtomicU8,
-    /// The model takes `max_completion_tokens` alone.
+    /// Flag: the model accepts only `max_completion_tokens`.
     completion_tokens: AtomicBool,
-    /// The server does not know `reasoning_effort`.
+    /// Flag: the server rejects `reasoning_effort`.
     thinks_as_it_likes: AtomicBool,
 }
 
@@ -121,7 +121,7 @@ impl OpenAi {
         meter: &Meter,
     ) -> Result<ModelResponse, Failure> {
         let deadline = Instant::now() + self.settings.timeout;
-        // Requests that are granted are sent.
+        // Granted requests are sent.
         let again = |tried: &mut bool| {
             !std::mem::replace(tried, true) && Instant::now() < deadline && meter.begin()
         };
@@ -155,8 +155,8 @@ impl OpenAi {
                 Err(OpenAiFailure::TooBig) => {
                     return Err(images.too_big());
                 }
-                // Once without the parts and smaller: asking more simply is no
-                // use.
+                // Once without the parts and smaller: a simpler format does not
+                // help.
                 Err(OpenAiFailure::TooLong(_)) if images.whole.is_some() && again(&mut smaller) => {
                     let whole = Arc::clone(&images);
                     images = Arc::new(blocking(move || whole.smaller()).await?);
@@ -184,8 +184,8 @@ impl OpenAi {
                             format = simpler;
                             continue;
                         }
-                        // Where the next question begins, if this one had no
-                        // requests left to find out.
+                        // The next question starts with this format, if this
+                        // one had no requests left to try it.
                         next => {
                             let next = next.unwrap_or(StructuredOutput::Schema).index();
                             self.format.store(next, Ordering::Relaxed);
@@ -225,7 +225,7 @@ impl OpenAi {
     }
 
     async fn send(&self, request: ChatRequest, meter: &Meter) -> Result<ChatReply, OpenAiFailure> {
-        // Megabytes of base64 to write: not on an async worker.
+        // Megabytes of base64 are encoded: not on an async worker.
         let body = blocking(move || request.body()).await;
         let body = body.map_err(OpenAiFailure::Failed)?;
         let response = self.http.post(&self.chat, body, meter).await;
@@ -234,7 +234,7 @@ impl OpenAi {
             let reply = ChatReply::read(&response.body);
             if let OpenAiOutcome::Failed(status, error) = &reply.turn {
                 meter.free();
-                return Err(self.trouble(&http::HttpResponse {
+                return Err(self.failure_of(&http::HttpResponse {
                     status: *status,
                     retry_after: response.retry_after,
                     body: error.to_string().into_bytes(),
@@ -246,7 +246,7 @@ impl OpenAi {
             return Ok(reply);
         }
         meter.free();
-        Err(self.trouble(&response))
+        Err(self.failure_of(&response))
     }
 
     fn thinking(&self) -> Option<Thinking> {
@@ -254,10 +254,10 @@ impl OpenAi {
         self.settings.thinking.filter(|_| known)
     }
 
-    fn trouble(&self, response: &http::HttpResponse) -> OpenAiFailure {
+    fn failure_of(&self, response: &http::HttpResponse) -> OpenAiFailure {
         let key = self.settings.key.as_ref().map(Secret::expose);
         let advice = response.advice(jiff::Timestamp::now());
-        trouble(response, &self.settings.model, key, advice)
+        failure_of(response, &self.settings.model, key, advice)
     }
 
     /// Keeps the format that worked for later requests, and the model's version.
@@ -283,7 +283,7 @@ impl OpenAi {
     fn bound(&self, request: &ModelRequest) -> CostBound {
         request.cost_bound(self.settings.max_output_tokens, |frame, parts| {
             let picture = tokens_of(frame.picture.width, frame.picture.height);
-            // Enlarged twice, and two fifths of the picture at the most each.
+            // Enlarged twice, and at most two fifths of the picture each.
             2 * picture * (1 + 2 * parts as u64)
         })
     }
@@ -293,10 +293,10 @@ impl OpenAi {
         let model = &self.settings.model;
         match response.status {
             200 => {}
-            // Not all of them list what they have.
+            // Not all servers list their models.
             404 | 405 => return Ok("server reachable, no list of models".to_owned()),
             _ => {
-                return Err(match self.trouble(&response) {
+                return Err(match self.failure_of(&response) {
                     OpenAiFailure::Failed(failure)
                     | OpenAiFailure::NotAccepted(failure)
                     | OpenAiFailure::TooLong(failure) => failure,
@@ -366,13 +366,13 @@ impl Model for OpenAi {
     }
 }
 
-/// True if the server named `max_completion_tokens` as the bound on the answer.
+/// True if the error names `max_completion_tokens` as the output limit.
 fn names_completion_tokens(failure: &Failure) -> bool {
     failure.to_string().contains("max_completion_tokens")
 }
 
-/// About what models of today take for a picture: one for each 28 pixels'
-/// square.
+/// Estimated tokens of a picture on current models: one per square of 28x28
+/// pixels.
 fn tokens_of(width: u32, height: u32) -> u64 {
     const SQUARE: u32 = 28;
     u64::from(width.div_ceil(SQUARE)) * u64::from(height.div_ceil(SQUARE))

@@ -1,4 +1,4 @@
-//! Responses and what they mean. No I/O.
+//! Parsing of responses. No I/O.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::http::HttpResponse;
 use crate::model::{Failure, Fatal};
 use crate::written::object_in;
 
-/// Characters of the server's own words that are repeated.
+/// Maximum length of the quoted server message in characters.
 const MAX_SERVER_TEXT: usize = 200;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ChatReply {
     pub usage: TokenUsage,
-    /// As the server calls the model.
+    /// Model name reported by the server.
     pub model: Option<String>,
     pub turn: OpenAiOutcome,
 }
@@ -26,14 +26,14 @@ pub(super) struct ChatReply {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OpenAiOutcome {
     Said(String),
-    /// It finished without a word.
+    /// Finished without text.
     Silent,
-    /// It ran out of tokens.
+    /// Out of tokens.
     CutOff,
     Refused(String),
     Unusable(String),
-    /// An error that came with status 200, as gateways send them once an
-    /// answer has begun: its code, and the body an error of that code has.
+    /// Error in a response with status 200, as gateways send it once an answer
+    /// has begun: its code, and the body of an error with that code.
     Failed(u16, Value),
 }
 
@@ -83,7 +83,7 @@ fn turn(body: &Value) -> OpenAiOutcome {
         return OpenAiOutcome::Refused(format!("the model declined: \"{}\"", word(refusal)));
     }
     let mut text = text_of(&message["content"]);
-    // Where a server takes a model's answer for its thoughts.
+    // Some servers return the model's answer as its reasoning.
     for thoughts in ["reasoning_content", "reasoning"] {
         if text.trim().is_empty() {
             text = text_of(&message[thoughts]);
@@ -99,7 +99,7 @@ fn turn(body: &Value) -> OpenAiOutcome {
         }
         _ => match spoken(&text) {
             "" => OpenAiOutcome::Silent,
-            said => OpenAiOutcome::Said(said.to_owned()),
+            answer => OpenAiOutcome::Said(answer.to_owned()),
         },
     }
 }
@@ -115,47 +115,46 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// A status, as a number or in words.
+/// Parses a status, as a number or a word.
 fn number(value: &Value) -> Option<u16> {
     let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
     number.and_then(|number| u16::try_from(number).ok())
 }
 
-/// Without the thoughts some servers leave before the answer, and without what
-/// a model says around the object it was asked for.
+/// Answer without the reasoning that some servers leave in front of it, and
+/// without text around the JSON object.
 fn spoken(text: &str) -> &str {
-    // Some templates write the opening mark into the prompt: then only the
-    // closing one is there.
+    // Some templates put the opening mark into the prompt: then only the
+    // closing one is present.
     let text = match text.rsplit_once("</think>") {
-        // Within the object it is what the model quotes.
+        // Within the object it is a quote of the model.
         Some((before, _)) if is_within_object(before) => text,
-        Some((_, said)) => said,
+        Some((_, answer)) => answer,
         None if text.trim_start().starts_with("<think>") => "",
         None => text,
     };
     object_in(text).unwrap_or_else(|| text.trim())
 }
 
-/// True if what comes next belongs to an object that was begun at the very
-/// start.
+/// True if the rest belongs to an object that began at the start.
 fn is_within_object(before: &str) -> bool {
     before.trim_start().starts_with('{') && object_in(before).is_none()
 }
 
-/// Why a request did not succeed.
+/// Reason of a failed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OpenAiFailure {
-    /// The picture has to be smaller.
+    /// The picture is too large.
     TooBig,
-    /// More tokens than the model takes.
+    /// More tokens than the model accepts.
     TooLong(Failure),
-    /// Maybe because of how the answer's shape was asked for.
+    /// Rejected, maybe because of the response format.
     NotAccepted(Failure),
     Failed(Failure),
 }
 
-/// `key` is cut out of whatever the server says.
-pub(super) fn trouble(
+/// Meaning of an error response; `key` is cut out of the server's message.
+pub(super) fn failure_of(
     response: &HttpResponse,
     model: &str,
     key: Option<&str>,
@@ -166,48 +165,48 @@ pub(super) fn trouble(
     let message = &*message_of(&body, &response.body);
     let code = error["code"].as_str().unwrap_or_default();
     let inner = error["innererror"]["code"].as_str().unwrap_or_default();
-    let said = said(message, key);
+    let suffix = message_suffix(message, key);
     let status = response.status;
     let failure = match status {
         413 => return OpenAiFailure::TooBig,
         400 if code == "content_filter" || inner == "ResponsibleAIPolicyViolation" => {
             Failure::Refused {
-                reason: format!("blocked by the server's content filter ({status}){said}"),
+                reason: format!("blocked by the server's content filter ({status}){suffix}"),
             }
         }
         400 | 422 if is_too_long(code, message) => {
             return OpenAiFailure::TooLong(Failure::fatal(
                 Fatal::Request,
-                format!("prompt exceeds the context of model {model} ({status}){said}"),
+                format!("prompt exceeds the context of model {model} ({status}){suffix}"),
             ));
         }
-        // LiteLLM looks an unknown key up in a database it may not have.
+        // LiteLLM searches an unknown key in a database it may lack.
         400 if message.contains("No connected db") => Failure::fatal(
             Fatal::Key,
-            format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
+            format!("key refused ({status}){suffix}: set a valid OPENAI_API_KEY"),
         ),
         _ if is_blind(message) => Failure::fatal(
             Fatal::Model,
             format!(
-                "model {model} does not accept images ({status}){said}: choose one that does, and for llama.cpp name its --mmproj"
+                "model {model} does not accept images ({status}){suffix}: choose one that does, and for llama.cpp name its --mmproj"
             ),
         ),
         400 | 422 => {
-            let reason = format!("request rejected ({status}){said}");
+            let reason = format!("request rejected ({status}){suffix}");
             return OpenAiFailure::NotAccepted(Failure::fatal(Fatal::Request, reason));
         }
         401 | 403 => Failure::fatal(
             Fatal::Key,
-            format!("key refused ({status}){said}: set a valid OPENAI_API_KEY"),
+            format!("key refused ({status}){suffix}: set a valid OPENAI_API_KEY"),
         ),
         404 => Failure::fatal(
             Fatal::Model,
             format!(
-                "model {model} not found (404){said}: check its name and openai_base_url in agents.toml"
+                "model {model} not found (404){suffix}: check its name and openai_base_url in agents.toml"
             ),
         ),
         429 => Failure::RateLimited {
-            reason: format!("quota exceeded (429){said}"),
+            reason: format!("quota exceeded (429){suffix}"),
             retry_after: advice,
             exhausted: code == "insufficient_quota" || is_per_day(message),
         },
@@ -217,14 +216,18 @@ pub(super) fn trouble(
             ),
         },
         408 | 500..=599 => Failure::Transient {
-            reason: format!("server error ({status}){said}"),
+            reason: format!("server error ({status}){suffix}"),
         },
-        _ => Failure::fatal(Fatal::Request, format!("request rejected ({status}){said}")),
+        _ => Failure::fatal(
+            Fatal::Request,
+            format!("request rejected ({status}){suffix}"),
+        ),
     };
     OpenAiFailure::Failed(failure)
 }
 
-/// llama.cpp says it with a 500, others with a 400.
+/// True for an exceeded context length: status 500 from llama.cpp, 400 from
+/// others.
 fn is_blind(message: &str) -> bool {
     let message = message.to_lowercase();
     let unsupported = [
@@ -239,7 +242,7 @@ fn is_blind(message: &str) -> bool {
         && unsupported.iter().any(|word| message.contains(word))
 }
 
-/// A quota that starts anew tomorrow.
+/// True for a quota per day.
 fn is_per_day(message: &str) -> bool {
     let message = message.to_lowercase();
     ["per-day", "per day", "daily", "(rpd)", "(tpd)"]
@@ -260,8 +263,8 @@ fn is_too_long(code: &str, message: &str) -> bool {
         .any(|words| message.contains(words))
 }
 
-/// The server's own words, in whichever of the shapes in use: `error.message`,
-/// `error`, `message`, `detail` (a text, or a list with `msg`), or no JSON.
+/// Server message, in any of the shapes in use: `error.message`, `error`,
+/// `message`, `detail` (a text, or a list with `msg`), or no JSON.
 fn message_of(body: &Value, raw: &[u8]) -> String {
     let listed = |value: &Value| -> Option<String> {
         let items = value.as_array()?.iter();
@@ -289,7 +292,7 @@ fn message_of(body: &Value, raw: &[u8]) -> String {
     }
 }
 
-fn said(message: &str, key: Option<&str>) -> String {
+fn message_suffix(message: &str, key: Option<&str>) -> String {
     let message = match key {
         Some(key) if !key.is_empty() => message.replace(key, "<key>"),
         _ => message.to_owned(),
@@ -322,33 +325,33 @@ mod tests {
             ChatReply::read(json!({ "usage": usage }).to_string().as_bytes()).usage
         };
         let read = usage(json!({"cached_tokens": 512}));
-        let told = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
-        assert_eq!(told, (900, 512, 7));
+        let tokens = (read.prompt_tokens, read.cached_tokens, read.output_tokens);
+        assert_eq!(tokens, (900, 512, 7));
         assert_eq!(usage(json!({"cached_tokens": 1000})).cached_tokens, 900);
         assert_eq!(usage(Value::Null).cached_tokens, 0);
     }
 
     #[test]
-    fn what_was_said_without_what_is_around_it() {
-        let said = |content: &str| {
+    fn answer_is_extracted_from_surrounding_text() {
+        let outcome = |content: &str| {
             turn_of(&json!({"message": {"content": content}, "finish_reason": "stop"}))
         };
         let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
-        assert_eq!(said("{\"findings\": []}"), object);
-        assert_eq!(said("<think>{hm}</think>\n{\"findings\": []}"), object);
+        assert_eq!(outcome("{\"findings\": []}"), object);
+        assert_eq!(outcome("<think>{hm}</think>\n{\"findings\": []}"), object);
         assert_eq!(
-            said("Sure! ```json\n{\"findings\": []}\n``` Anything else?"),
+            outcome("Sure! ```json\n{\"findings\": []}\n``` Anything else?"),
             object
         );
-        assert_eq!(said("<think>never ends"), OpenAiOutcome::Silent);
-        assert_eq!(said(" "), OpenAiOutcome::Silent);
-        assert_eq!(said("no"), OpenAiOutcome::Said("no".to_owned()));
+        assert_eq!(outcome("<think>never ends"), OpenAiOutcome::Silent);
+        assert_eq!(outcome(" "), OpenAiOutcome::Silent);
+        assert_eq!(outcome("no"), OpenAiOutcome::Said("no".to_owned()));
         let parts = json!({"message": {"content": [{"type": "text", "text": "{}"}]}});
         assert_eq!(turn_of(&parts), OpenAiOutcome::Said("{}".to_owned()));
     }
 
     #[test]
-    fn thoughts_are_no_answer_and_an_answer_among_them_is_one() {
+    fn reasoning_is_no_answer_unless_it_contains_one() {
         let message = |message: Value| turn_of(&json!({"message": message}));
         let object = OpenAiOutcome::Said("{\"findings\": []}".to_owned());
         for content in [
@@ -374,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_with_status_200_is_one() {
+    fn error_with_status_200_is_recognised() {
         let error = json!({"code": 429, "message": "Rate limit exceeded: free-models-per-day"});
         let inside = json!({"choices": [{"error": {"code": "502"}, "finish_reason": "error"}]});
         for (body, code) in [
@@ -391,15 +394,15 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_of_an_error_is_understood() {
-        let told = |status, body: Value| {
+    fn error_shapes_are_parsed() {
+        let failure = |status, body: Value| {
             let body = body.to_string().into_bytes();
             let response = HttpResponse {
                 status,
                 retry_after: None,
                 body,
             };
-            trouble(&response, "m", None, None)
+            failure_of(&response, "m", None, None)
         };
         for body in [
             json!({"detail": "the words"}),
@@ -407,31 +410,31 @@ mod tests {
             json!({"object": "error", "message": "the words"}),
             json!({"error": "the words"}),
         ] {
-            assert!(format!("{:?}", told(400, body)).contains("the words"));
+            assert!(format!("{:?}", failure(400, body)).contains("the words"));
         }
         let error =
             |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
         assert!(matches!(
-            told(400, error("content_filter", "ResponsibleAI")),
+            failure(400, error("content_filter", "ResponsibleAI")),
             OpenAiFailure::Failed(Failure::Refused { .. })
         ));
         assert!(matches!(
-            told(400, error("context_length_exceeded", "too long")),
+            failure(400, error("context_length_exceeded", "too long")),
             OpenAiFailure::TooLong(_)
         ));
         assert!(matches!(
-            told(400, error("400", "No connected db.")),
+            failure(400, error("400", "No connected db.")),
             OpenAiFailure::Failed(Failure::Fatal {
                 kind: Fatal::Key,
                 ..
             })
         ));
         assert!(matches!(
-            told(400, error("", "provision of x is not supported")),
+            failure(400, error("", "provision of x is not supported")),
             OpenAiFailure::NotAccepted(_)
         ));
         assert!(matches!(
-            told(429, error("", "Rate limit exceeded: free-models-per-day")),
+            failure(429, error("", "Rate limit exceeded: free-models-per-day")),
             OpenAiFailure::Failed(Failure::RateLimited {
                 exhausted: true,
                 ..
@@ -440,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_end_is_named() {
+    fn other_finish_reasons_are_named() {
         assert_eq!(
             turn_of(&json!({"message": {"content": "{"}, "finish_reason": "length"})),
             OpenAiOutcome::CutOff
@@ -463,7 +466,7 @@ mod tests {
 
     #[test]
     fn every_trouble_says_what_to_do() {
-        let trouble = |status: u16, body: Value| {
+        let failure_of = |status: u16, body: Value| {
             let response = HttpResponse {
                 status,
                 retry_after: None,
@@ -471,27 +474,27 @@ mod tests {
             };
             format!(
                 "{status}: {:?}",
-                trouble(&response, "llava", Some("sk-secret"), None)
+                failure_of(&response, "llava", Some("sk-secret"), None)
             )
         };
         let message = |text: &str| json!({"error": {"message": text, "code": null}});
         let texts = [
-            trouble(400, message("response_format is not supported")),
-            trouble(401, message("Incorrect API key provided: sk-secret")),
-            trouble(404, message("model 'llava' not found")),
-            trouble(413, json!({})),
-            trouble(
+            failure_of(400, message("response_format is not supported")),
+            failure_of(401, message("Incorrect API key provided: sk-secret")),
+            failure_of(404, message("model 'llava' not found")),
+            failure_of(413, json!({})),
+            failure_of(
                 429,
                 json!({"error": {"message": "slow", "code": "insufficient_quota"}}),
             ),
-            trouble(
+            failure_of(
                 500,
                 message(
                     "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
                 ),
             ),
-            trouble(503, json!({"error": "loading model\u{1b}[2J"})),
-            trouble(302, json!({})),
+            failure_of(503, json!({"error": "loading model\u{1b}[2J"})),
+            failure_of(302, json!({})),
         ];
         assert!(!texts.join("").contains("sk-secret"));
         insta::assert_snapshot!(texts.join("\n"));
@@ -499,10 +502,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(status: u16, body: Vec<u8>) {
+        fn arbitrary_bytes_do_not_panic(status: u16, body: Vec<u8>) {
             let _ = ChatReply::read(&body);
             let response = HttpResponse { status, retry_after: None, body };
-            let _ = trouble(&response, "m", None, None);
+            let _ = failure_of(&response, "m", None, None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The schema of an answer in the words of JSON Schema.
+//! Schema of an answer as JSON Schema.
 
 use std::fmt;
 
@@ -8,17 +8,16 @@ use serde_json::{Map, Value};
 
 use crate::answer;
 
-/// As strict mode wants it: lower-case types, nothing optional and nothing
-/// else. Models write in the order of the properties, so that is kept: proof
-/// before the judgement that stands on it.
+/// Converts a schema for strict mode: lower-case types, all properties
+/// required, no additional ones. Models write in the order of the properties,
+/// so it is kept: evidence before the assessment based on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct JsonSchema<'a> {
-    /// In the dialect that Gemini takes.
+    /// Schema in the dialect of Gemini.
     gemini: &'a Value,
-    /// Lists say how long they may be: a small model writes on for
-    /// ever otherwise.
+    /// Flag: bound the lists, as a small model may not stop otherwise.
     bounded: bool,
-    /// The property it is of.
+    /// Property of the schema.
     name: &'a str,
 }
 
@@ -40,12 +39,14 @@ impl<'a> JsonSchema<'a> {
     }
 }
 
-/// Order that is meant, of a map that is sorted by name.
+/// Intended order of properties, as the map is sorted by name.
 fn ordered<'a>(fields: &'a Map<String, Value>, properties: &'a Map<String, Value>) -> Vec<&'a str> {
     let texts = |key: &str| fields.get(key).and_then(Value::as_array);
-    let said = texts("propertyOrdering").or_else(|| texts("required"));
-    let said = said.into_iter().flatten().filter_map(Value::as_str);
-    let mut names: Vec<&str> = said.filter(|name| properties.contains_key(*name)).collect();
+    let order = texts("propertyOrdering").or_else(|| texts("required"));
+    let order = order.into_iter().flatten().filter_map(Value::as_str);
+    let mut names: Vec<&str> = order
+        .filter(|name| properties.contains_key(*name))
+        .collect();
     for name in properties.keys() {
         if !names.contains(&name.as_str()) {
             names.push(name);
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_in_the_words_of_json_schema() {
+    fn schema_is_converted_to_json_schema() {
         let gemini = json!({
             "type": "OBJECT",
             "properties": {

@@ -11,27 +11,27 @@ use crate::model::{Failure, Fatal};
 use crate::request::ModelRequest;
 use crate::settings::Thinking;
 
-/// Ways to ask for the shape of the answer. Not every server takes all of
-/// them; the last one any takes.
+/// Ways to request structured output. Not every server accepts all of them;
+/// every server accepts the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StructuredOutput {
     /// `response_format: json_schema`
     Schema,
-    /// The same without bounds on lists, which not every strict mode takes.
+    /// The same without bounds on lists, which not every strict mode accepts.
     Unbounded,
-    /// `response_format: json_object`, the schema in words.
+    /// `response_format: json_object`, the schema in the prompt.
     Object,
-    /// In words alone.
+    /// Schema in the prompt alone.
     Words,
 }
 
 impl StructuredOutput {
     pub(super) const ALL: [Self; 4] = [Self::Schema, Self::Unbounded, Self::Object, Self::Words];
 
-    /// The one to try when the server refused this in those words.
+    /// Fallback after the server rejected this one with that message.
     pub(super) fn simpler(self, refusal: &str) -> Option<Self> {
         match self {
-            // It is the kind of format that is not known, whatever stands in it.
+            // The type of format is unknown, whatever its schema.
             Self::Schema if refusal.contains("json_schema") && !refusal.contains("maxItems") => {
                 Some(Self::Object)
             }
@@ -56,17 +56,17 @@ impl StructuredOutput {
 
 pub(super) struct ChatRequest {
     pub model: String,
-    /// With the schema in the dialect that Gemini takes.
+    /// Schema in the dialect of Gemini.
     pub content: Arc<ModelRequest>,
     pub images: Arc<ImageSet>,
     pub max_tokens: u32,
-    /// Flag: the bound goes by the name that newer models of OpenAI take.
+    /// Flag: use `max_completion_tokens`, as newer models of OpenAI require.
     pub completion_tokens: bool,
     pub thinking: Option<Thinking>,
     pub format: StructuredOutput,
 }
 
-/// In the order in which it is read: a map would be sorted.
+/// Fields in the order they are read: a map would be sorted.
 #[derive(Serialize)]
 struct CompletionRequest<'a> {
     model: &'a str,
@@ -97,7 +97,7 @@ struct Named<'a> {
 }
 
 impl ChatRequest {
-    /// Costs CPU: call it off the async workers.
+    /// Encodes the body. CPU-bound: call it off the async workers.
     pub(super) fn body(&self) -> Result<Vec<u8>, Failure> {
         let whole = self.images.whole.iter();
         let mut parts: Vec<_> = whole.map(|whole| picture(&whole.base64)).collect();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_are_sent_in_the_order_they_are_meant_in() {
+    fn properties_are_sent_in_the_intended_order() {
         let orders: [(&'static Value, &[&str]); 3] = [
             (
                 answer::schema(),
@@ -224,7 +224,7 @@ mod tests {
         ];
         for (schema, order) in orders {
             for format in StructuredOutput::ALL {
-                // In words it stands within a text.
+                // In the prompt it is within a string.
                 let body = sent(&question(schema, format)).replace("\\\"", "\"");
                 let places: Vec<_> = (order.iter())
                     .map(|name| {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_bounded_where_the_server_takes_it() {
+    fn lists_are_bounded_where_supported() {
         let lists = |schema: &'static Value, format| {
             let body = sent(&question(schema, format));
             let count = |words: &str| body.matches(words).count();
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_is_asked_for_more_simply() {
+    fn rejected_format_falls_back() {
         use StructuredOutput::{Object, Schema, Unbounded, Words};
         let bound = "Invalid schema for response_format json_schema: 'maxItems' is not permitted";
         assert_eq!(Schema.simpler(bound), Some(Unbounded));
@@ -276,10 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn how_much_to_think_is_sent_where_it_is_set() {
-        let mut asked = question(ask_prompt::schema(), StructuredOutput::Schema);
-        assert!(!sent(&asked).contains("reasoning_effort"));
-        asked.thinking = Some(Thinking::Minimal);
-        assert!(sent(&asked).contains("\"reasoning_effort\":\"minimal\""));
+    fn thinking_is_sent_where_set() {
+        let mut request = question(ask_prompt::schema(), StructuredOutput::Schema);
+        assert!(!sent(&request).contains("reasoning_effort"));
+        request.thinking = Some(Thinking::Minimal);
+        assert!(sent(&request).contains("\"reasoning_effort\":\"minimal\""));
     }
 }

@@ -1,8 +1,9 @@
-//! Age of records, where only a clock gives it.
+//! Age of records by an untrusted clock.
 //!
 //! A clock may be wrong: by years before the network is up, by hours after a
-//! virtual machine slept. So nothing is too old by a clock that has not gone
-//! evenly for a while, and longer where it disagrees with the record.
+//! virtual machine was suspended. So nothing is too old until the wall clock
+//! has agreed with the monotonic one for a while, and longer where it disagrees
+//! with the record.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +12,28 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::store::sql;
 
-/// The wall's clock, and one that is never set.
+/// Wall clock, and a monotonic one.
 pub(super) type StoreClock = Box<dyn Fn() -> (Timestamp, Duration) + Send>;
 
-/// So far two clocks may drift apart and agree still.
+/// Maximum drift of two clocks that agree.
 const DRIFT: SignedDuration = SignedDuration::from_secs(60);
-/// So long they have to agree before anything is removed for its age.
+/// Time the clocks have to agree before anything is removed for its age.
 pub(super) const SETTLED: Duration = Duration::from_secs(10 * 60);
-/// And so long where the record is much older, or says that it is later.
+/// The same where the record is much older than now, or has later timestamps.
 pub(super) const DOUBTED: Duration = Duration::from_secs(24 * 60 * 60);
-/// The record may be that much older without a doubt.
+/// Age of the newest record up to which the clock is trusted.
 const AWAY: SignedDuration = SignedDuration::from_hours(24);
-/// Lead over now beyond which a stamp is that of a wrong clock.
+/// Lead over now beyond which a timestamp is that of a wrong clock.
 const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 
-/// When the newest finding was stored, by the clock of that time.
+/// Time the newest finding was stored, by the clock of that time.
 pub(super) fn newest_stamp(db: &Connection) -> rusqlite::Result<Option<i64>> {
     let newest = "SELECT stored_at FROM findings ORDER BY seq DESC LIMIT 1";
     db.query_row(newest, [], |row| row.get(0)).optional()
 }
 
-/// Why this machine's clock and the record's newest stamp can't both be right.
+/// Error where this machine's clock and the record's newest timestamp
+/// contradict.
 pub fn clock_fault(newest: Timestamp, now: Timestamp) -> Option<String> {
     (newest.duration_since(now) > AHEAD).then(|| {
         format!(
@@ -46,14 +48,14 @@ pub(super) fn system_clock() -> StoreClock {
     Box::new(move || (Timestamp::now(), start.elapsed()))
 }
 
-/// Watches the clock.
+/// Monitor of the clock.
 pub(super) struct Trust {
     clock: StoreClock,
-    /// When both agreed first.
+    /// Start of the agreement of both clocks.
     since: (Timestamp, Duration),
-    /// The newest stamp of the record at that time.
+    /// Newest timestamp of the record at that time.
     record: i64,
-    /// The newest stamp given or found.
+    /// Newest timestamp given or found.
     newest: i64,
 }
 
@@ -84,10 +86,10 @@ impl Trust {
         }
     }
 
-    /// A stamp for what is written now: never before one that was given, so
-    /// that a clock set back makes nothing old.
+    /// Timestamp for a write now: never before an earlier one, so that a clock
+    /// set back makes nothing old.
     pub(super) fn stamp(&mut self) -> i64 {
-        let (now, agreed) = self.look();
+        let (now, agreed) = self.read_clock();
         if agreed >= self.needed(now) {
             self.believe(now);
         }
@@ -97,7 +99,7 @@ impl Trust {
 
     /// Age limit as of now, for records kept that long.
     pub(super) fn age(&mut self, keep: Duration) -> RetentionCutoff {
-        let (now, agreed) = self.look();
+        let (now, agreed) = self.read_clock();
         let settled = agreed >= self.needed(now).min(keep);
         if settled {
             self.believe(now);
@@ -115,7 +117,7 @@ impl Trust {
         }
     }
 
-    /// For how long a clock has to go evenly that says it is now.
+    /// Time the clocks have to agree before `now` is trusted.
     fn needed(&self, now: Timestamp) -> Duration {
         let away = now.duration_since(sql::timestamp(self.record));
         if self.record > 0 && (away > AWAY || away < -AHEAD) {
@@ -125,14 +127,14 @@ impl Trust {
         }
     }
 
-    /// Takes a clock's word from now on, whatever was stamped before.
+    /// Trusts a clock from now on, whatever the earlier timestamps.
     fn believe(&mut self, now: Timestamp) {
         let ahead = now.checked_add(AHEAD).unwrap_or(now);
         self.newest = self.newest.min(sql::nanos(ahead));
     }
 
-    /// Now, and for how long the clock has gone evenly.
-    fn look(&mut self) -> (Timestamp, Duration) {
+    /// Now, and for how long both clocks have agreed.
+    fn read_clock(&mut self) -> (Timestamp, Duration) {
         let (now, elapsed) = (self.clock)();
         let length = elapsed.saturating_sub(self.since.1);
         let walked = now.duration_since(self.since.0);
@@ -157,19 +159,19 @@ impl RetentionCutoff {
         self.settled
     }
 
-    /// The same clock, and another time that what is too old was before.
+    /// Limit with the same clock and another age limit.
     pub(super) fn with_since(self, since: i64) -> Self {
         Self { since, ..self }
     }
 
-    /// A stamp later than this was made by a wrong clock.
+    /// Latest credible timestamp; a later one was made by a wrong clock.
     pub(super) fn ahead(&self) -> i64 {
         sql::nanos(self.now.checked_add(AHEAD).unwrap_or(self.now))
     }
 
-    /// Flags of stamps, in the order in which they were given: too old or not. A
-    /// stamp in the future is as old as the first believable one behind it,
-    /// which is asked for where these end in the future.
+    /// Flags of timestamps, in the order they were given: too old or not. A
+    /// timestamp in the future is as old as the first credible one after it,
+    /// which `next` looks up where these end in the future.
     pub(super) fn old(
         &self,
         stamps: &[i64],
@@ -200,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_ahead_of_the_clock_is_a_fault_and_one_behind_is_none() {
+    fn timestamp_ahead_of_the_clock_is_a_fault() {
         let at = |time: &str| time.parse::<Timestamp>().expect("a time");
         let now = at("2026-11-28T12:00:00Z");
         for (newest, wrong) in [
@@ -212,7 +214,7 @@ mod tests {
             let fault = clock_fault(at(newest), now);
             assert_eq!(fault.is_some(), wrong, "{newest}: {fault:?}");
         }
-        let fault = clock_fault(at("2027-03-08T12:00:00Z"), now).expect("told");
+        let fault = clock_fault(at("2027-03-08T12:00:00Z"), now).expect("a fault");
         assert!(
             fault.contains("2027-03-08") && fault.contains("2026-11-28T12:00:00Z"),
             "{fault}"

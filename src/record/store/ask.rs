@@ -1,5 +1,4 @@
-//! Full-text matches for a question: lines that stood on a screen, and
-//! findings, by the words in them.
+//! Full-text matches for a question: lines of screen text, and findings.
 
 use rusqlite::{Connection, params};
 
@@ -9,12 +8,12 @@ use super::screen::{self, Hit};
 use super::{Readers, StoreError, moments};
 use crate::store::sql;
 
-/// Most hits of each kind: the first and the newest with all words, the best
+/// Maximum hits of each kind: the first and the newest with all words, the best
 /// and the first with any.
 const EACH: i64 = 12;
 
-/// Matches for some words; the same line on the same stream once, as it was
-/// first seen, and an incident's findings once.
+/// Matches for search words; the same line on the same stream once, as first
+/// seen, and an incident's findings once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recollection {
     pub lines: Vec<Hit>,
@@ -22,7 +21,7 @@ pub struct Recollection {
 }
 
 impl Readers {
-    /// `words` are beginnings of words; the first [`screen::MOST_WORDS`] count.
+    /// Searches by prefixes of words; the first [`screen::MOST_WORDS`] count.
     pub fn recall(&self, words: &[String]) -> Result<Recollection, StoreError> {
         let quoted = words.iter().filter_map(|word| screen::fts(word));
         let quoted: Vec<_> = quoted.take(screen::MOST_WORDS).collect();
@@ -35,13 +34,13 @@ impl Readers {
                 (&all, "rowid"),
                 (&all, "rowid DESC"),
                 (&any, "rank"),
-                // The same words again and again must not hide the first.
+                // Repeated words must not hide the first.
                 (&any, "rowid"),
             ];
             let mut found = Recollection::default();
-            for (wanted, order) in ways {
-                lines(db, wanted, order, &mut found.lines)?;
-                findings(db, wanted, order, &mut found.findings)?;
+            for (terms, order) in ways {
+                lines(db, terms, order, &mut found.lines)?;
+                findings(db, terms, order, &mut found.findings)?;
             }
             for hit in &mut found.lines {
                 hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
@@ -51,13 +50,13 @@ impl Readers {
     }
 }
 
-fn lines(db: &Connection, wanted: &str, order: &str, into: &mut Vec<Hit>) -> rusqlite::Result<()> {
+fn lines(db: &Connection, terms: &str, order: &str, into: &mut Vec<Hit>) -> rusqlite::Result<()> {
     let sql = format!(
         "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds FROM screen_text
          WHERE screen_text MATCH ?1 ORDER BY {order} LIMIT ?2"
     );
     let mut find = db.prepare_cached(&sql)?;
-    for hit in find.query_map(params![wanted, EACH], screen::hit)? {
+    for hit in find.query_map(params![terms, EACH], screen::hit)? {
         let (_, hit) = hit?;
         let same = |known: &&mut Hit| known.text == hit.text && known.stream == hit.stream;
         match into.iter_mut().find(same) {
@@ -71,7 +70,7 @@ fn lines(db: &Connection, wanted: &str, order: &str, into: &mut Vec<Hit>) -> rus
 
 fn findings(
     db: &Connection,
-    wanted: &str,
+    terms: &str,
     order: &str,
     into: &mut Vec<Finding>,
 ) -> rusqlite::Result<()> {
@@ -81,7 +80,7 @@ fn findings(
          JOIN findings ON findings.seq = place"
     );
     let mut find = db.prepare_cached(&sql)?;
-    for finding in find.query_map(params![wanted, EACH], |row| sql::json::<Finding>(row, 0))? {
+    for finding in find.query_map(params![terms, EACH], |row| sql::json::<Finding>(row, 0))? {
         let finding = finding?;
         let same = |known: &&mut Finding| known.incident == finding.incident;
         match into.iter_mut().find(same) {

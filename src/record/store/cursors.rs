@@ -1,10 +1,10 @@
-//! Cursors: how far each named reader of findings or of the outbox has got.
+//! Cursors: position of each named reader of findings or of the outbox.
 
 use rusqlite::params;
 
 use super::{StoreWriter, Write, WriteError};
 
-/// Position of a named reader: it has dealt with all up to `seq`.
+/// Position of a named reader, which has handled all up to `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorAdvance {
     pub name: String,
@@ -37,7 +37,7 @@ impl Write for CursorAdvance {
     }
 }
 
-/// Removal of a named reader: should it come back, it is a new one.
+/// Removal of a named reader: if it returns, it is a new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorRemoval {
     pub name: String,

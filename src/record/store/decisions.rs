@@ -1,4 +1,4 @@
-//! Decisions of people, and the suppressions made from them.
+//! Decisions of users, and the suppressions made from them.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -10,7 +10,8 @@ use super::{Announcement, StatusChange, StoreWriter, Write, WriteError, WriteRef
 use crate::store::incident_cache::CachedIncident;
 use crate::store::sql;
 
-/// Every finding that opens an incident is compared with each of them.
+/// Maximum suppressions: every finding that opens an incident is compared with
+/// each of them.
 const MOST_LESSONS: usize = 1000;
 
 impl Write for StatusChange {
@@ -45,7 +46,7 @@ impl Write for StatusChange {
         known.state.version += 1;
         known.state.reopens = false;
         known.state.suppression = None;
-        // Whoever takes it up again no longer holds it false.
+        // A reopened incident is no false positive any more.
         for lesson in writer.learned_from(self.incident)? {
             writer.remove_lesson(lesson)?;
         }
@@ -73,8 +74,8 @@ impl Write for StatusChange {
     }
 }
 
-/// Removal of a suppression, by its id; what it quieted is reopened when it is
-/// seen again.
+/// Removal of a suppression, by its id; the incidents under it are reopened
+/// when seen again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SuppressionRemoval(pub Uuid);
 

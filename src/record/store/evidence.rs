@@ -19,8 +19,8 @@ impl EvidenceFolder {
         })
     }
 
-    /// Writes a picture, whole or not at all, and returns the name it goes by:
-    /// its own sum, whatever the caller believes.
+    /// Writes a picture atomically, and returns its name: its SHA-256, computed
+    /// here.
     pub(super) fn put(&self, jpeg: &[u8]) -> io::Result<String> {
         let digest = Sha256::digest(jpeg);
         let sha256: String = hex::encode(digest);
@@ -33,18 +33,18 @@ impl EvidenceFolder {
             part.write_all(jpeg)?;
             part.sync_data()?;
             fs::rename(&unfinished, &path)?;
-            // The name is durable when its folder is.
+            // The name is durable once its folder is synced.
             File::open(&self.folder)?.sync_all()
         });
         if let Err(error) = written {
-            // Whatever is left is cleared at the next start.
+            // Leftovers are removed at the next start.
             drop(fs::remove_file(&unfinished));
             return Err(error);
         }
         Ok(sha256)
     }
 
-    /// Removes a still; one that is gone already is no error.
+    /// Removes a still; a missing one is no error.
     pub(super) fn remove(&self, sha256: &str) {
         match fs::remove_file(file(&self.folder, sha256)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -54,9 +54,9 @@ impl EvidenceFolder {
         }
     }
 
-    /// Removes what a crash left behind: stills that nothing refers to, and
-    /// unfinished ones. Files of other names are not ours.
-    pub(super) fn clear(&self, mut wanted: impl FnMut(&str) -> bool) -> io::Result<()> {
+    /// Removes leftovers of a crash: unreferenced stills, and unfinished ones.
+    /// Files of other names are kept.
+    pub(super) fn clear(&self, mut is_referenced: impl FnMut(&str) -> bool) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -64,7 +64,7 @@ impl EvidenceFolder {
                 continue;
             };
             let stale = match name.rsplit_once('.') {
-                Some((sha256, "jpg")) if is_sha256(sha256) => !wanted(sha256),
+                Some((sha256, "jpg")) if is_sha256(sha256) => !is_referenced(sha256),
                 Some((sha256, "part")) => is_sha256(sha256),
                 _ => false,
             };
@@ -80,7 +80,8 @@ pub(super) fn file(folder: &Path, sha256: &str) -> PathBuf {
     folder.join(format!("{sha256}.jpg"))
 }
 
-/// Lower-case hexadecimal of the right length, so that it is safe in a path.
+/// True for lower-case hexadecimal of the right length, so that it is safe in a
+/// path.
 pub(super) fn is_sha256(text: &str) -> bool {
     text.len() == 64
         && text
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_still_goes_by_its_sum_and_leftovers_are_cleared() {
+    fn still_is_named_by_its_sha256_and_leftovers_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = EvidenceFolder::open(dir.path()).unwrap();
         let kept = folder.put(b"abc").unwrap();

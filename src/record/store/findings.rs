@@ -1,5 +1,5 @@
-//! Reading while the writer writes: a few connections of their own, each
-//! seeing the store as it was when its query began.
+//! Concurrent readers: a few connections of their own, each with a snapshot of
+//! the store from the start of its query.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,14 @@ use crate::store::sql;
 
 /// Connections kept open for the next query.
 const IDLE: usize = 4;
-/// A query may take so long; there are few turns, and others wait for them.
+/// Time limit of a query; there are few permits, and others wait for them.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Steps of SQLite's machine between two looks at the clock: about a
-/// millisecond.
+/// Steps of SQLite's virtual machine between two checks of the time limit:
+/// about a millisecond.
 const STEPS: i32 = 10_000;
 
-/// Cheap to clone. Every method blocks: call it off the async workers.
+/// Readers of the store. Cheap to clone. Every method blocks: call it off the
+/// async workers.
 #[derive(Debug, Clone)]
 pub struct Readers {
     inner: Arc<ReaderPool>,
@@ -51,15 +52,15 @@ impl Readers {
         }
     }
 
-    /// Those of a data folder that another process may have open; `None` when
-    /// no record is in it yet.
+    /// Opens the readers of a data folder that another process may have open;
+    /// `None` without a record in it.
     pub fn beside(data: &Path, max_bytes: u64) -> Option<Self> {
         let file = data.join(DATABASE);
         file.exists()
             .then(|| Self::new(file, data.join(EVIDENCE), max_bytes))
     }
 
-    /// When the newest finding was stored, by the clock of that time.
+    /// Time the newest finding was stored, by the clock of that time.
     pub fn newest_stamp(&self) -> Result<Option<Timestamp>, StoreError> {
         let newest = self.with(age::newest_stamp)?;
         Ok(newest.map(sql::timestamp))
@@ -125,18 +126,19 @@ impl Readers {
             database_bytes: database,
             evidence_bytes: evidence,
             limit_bytes: self.inner.max_bytes,
-            // Blocks set aside for root are not ours to use.
+            // Blocks reserved for root are not available to the server.
             free_bytes: folder.f_bavail.saturating_mul(folder.f_frsize),
             total_bytes: folder.f_blocks.saturating_mul(folder.f_frsize),
         })
     }
 
-    /// Newest first, in the order of publication.
+    /// Findings, newest first in the order of publication.
     pub fn findings(&self, query: &FindingQuery) -> Result<Page<Finding, u64>, StoreError> {
         self.with(|db| findings(db, query))
     }
 
-    /// Published after that place, oldest first, each with its own.
+    /// Findings published after a position, oldest first, each with its own
+    /// position.
     pub fn findings_after(
         &self,
         seq: u64,
@@ -153,7 +155,7 @@ impl Readers {
         })
     }
 
-    /// A finding and its place.
+    /// Finding and its position.
     pub fn finding(&self, id: uuid::Uuid) -> Result<Option<(u64, Finding)>, StoreError> {
         let Some(seq) = self.seq_of(id)? else {
             return Ok(None);
@@ -165,7 +167,7 @@ impl Readers {
             .filter(|(_, finding)| finding.id == id))
     }
 
-    /// The place of a finding in the order of publication.
+    /// Position of a finding in the order of publication.
     pub fn seq_of(&self, finding: uuid::Uuid) -> Result<Option<u64>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT seq FROM findings WHERE id = ?1")?;
@@ -174,7 +176,7 @@ impl Readers {
         })
     }
 
-    /// Position of a named reader, and the place it noted with it.
+    /// Position of a named reader, and the file length stored with it.
     pub fn cursor(&self, name: &str) -> Result<Option<(u64, u64)>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached("SELECT seq, place FROM cursors WHERE name = ?1")?;
@@ -185,7 +187,7 @@ impl Readers {
         })
     }
 
-    /// The names of all readers.
+    /// Names of all readers.
     pub fn cursors(&self) -> Result<Vec<String>, StoreError> {
         self.with(|db| {
             let mut all = db.prepare_cached("SELECT name FROM cursors ORDER BY name")?;
@@ -193,7 +195,7 @@ impl Readers {
         })
     }
 
-    /// The bytes of a kept still; `None` for one there is not.
+    /// Bytes of a stored still; `None` for an unknown one.
     pub fn still(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
         if !evidence::is_sha256(sha256) {
             return Ok(None);
@@ -217,7 +219,7 @@ impl Readers {
     }
 }
 
-/// A place that a client may have made up.
+/// Position from a client, which may be invalid.
 pub(super) fn clamp(place: u64) -> i64 {
     i64::try_from(place).unwrap_or(i64::MAX)
 }
@@ -258,8 +260,8 @@ fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Find
     let by_severity = query.incident.is_none()
         && (query.severity.is_some() || query.agent.is_some() || query.stream.is_some());
     let newest = if by_severity {
-        // Each severity has its own stretch of the index, newest first; their
-        // heads together hold the newest of all.
+        // Each severity has its own range of the index, newest first; the heads
+        // of all ranges contain the newest of all.
         let least = sql::badness(query.severity.unwrap_or(Severity::Info));
         let heads = (least..=4).map(|severity| {
             format!(
@@ -293,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_without_end_is_ended_and_the_next_one_is_not() {
+    fn endless_query_times_out_and_the_next_does_not() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("some.db");
         drop(Connection::open(&file).unwrap());

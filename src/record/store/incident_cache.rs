@@ -1,5 +1,5 @@
-//! Incidents as the writer holds them, and how it finds the one a finding
-//! belongs to.
+//! Incidents cached by the writer, and the search for the incident of a
+//! finding.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use watchtower_domain::incident::{Fingerprint, IncidentSearch, TrackedIncident};
 use crate::store::sql;
 use crate::store::sql::{INCIDENT, INCIDENT_COLUMNS};
 
-/// Incidents kept in memory; any other is read when it is needed.
+/// Incidents kept in memory; others are read when needed.
 const CACHED: usize = 1024;
 
-/// Incident, with what the writer needs beside it.
+/// Incident, with the writer's state of it.
 #[derive(Debug, Clone)]
 pub(super) struct CachedIncident {
     pub(super) seq: i64,
@@ -36,7 +36,7 @@ impl Cache {
 
     pub(super) fn put(&mut self, known: CachedIncident) {
         if self.0.len() >= CACHED {
-            // Simple, and rare enough: what is in use is read again.
+            // Simple, and rare enough: incidents in use are read again.
             self.0.clear();
         }
         self.0.insert(known.seq, known);
@@ -67,7 +67,7 @@ impl Cache {
         }
     }
 
-    /// The incident that a finding of that fingerprint belongs to.
+    /// Incident that a finding with this fingerprint belongs to.
     pub(super) fn find(
         &mut self,
         db: &Connection,
@@ -83,7 +83,7 @@ impl Cache {
                     find.query_map(params![key, IncidentSearch::BY_KEY], |row| row.get(0))?;
                 for seq in rows {
                     let seq: i64 = seq?;
-                    if search.wants(seq)
+                    if search.is_candidate(seq)
                         && let Some(known) = self.get(db, seq)?
                     {
                         search.consider(seq, &known.state);
@@ -117,7 +117,7 @@ fn load(db: &Connection, seq: i64) -> rusqlite::Result<Option<CachedIncident>> {
                 version: row.get::<_, i64>(at + 2)? as u64,
                 suppression: row.get(at + 3)?,
                 reopens: row.get(at + 4)?,
-                told: row.get(at + 5)?,
+                alerts: row.get(at + 5)?,
             },
             has_still: row.get(at + 6)?,
         })
@@ -181,13 +181,13 @@ impl CachedIncident {
             state.version as i64,
             state.suppression,
             state.reopens,
-            state.told,
+            state.alerts,
             incident.verdict.as_ref().map(sql::to_json),
         ])?;
         Ok(())
     }
 
-    /// Stores its fingerprint, and the keys it is found by.
+    /// Stores its fingerprint, and its lookup keys.
     pub(super) fn store_subject(&self, db: &Connection) -> rusqlite::Result<()> {
         db.prepare_cached("INSERT OR REPLACE INTO subjects (incident, json) VALUES (?1, ?2)")?
             .execute(params![self.seq, sql::to_json(&self.state.subject)])?;

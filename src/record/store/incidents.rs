@@ -1,4 +1,4 @@
-//! Reading incidents and lessons.
+//! Queries of incidents and suppressions.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
@@ -24,7 +24,7 @@ impl Readers {
         self.with(|db| incidents(db, query))
     }
 
-    /// Incidents that changed after that revision, as they are now, in the
+    /// Incidents changed after a revision, in their current state and in the
     /// order of their last change; each with its revision and version.
     pub fn changed_after(
         &self,
@@ -129,7 +129,7 @@ fn incidents(
         ));
     }
     if !query.category.is_empty() {
-        // Names of a closed set: nothing to quote.
+        // Names of a closed set need no quoting.
         let names = query
             .category
             .iter()
@@ -193,7 +193,7 @@ fn detail(db: &Connection, id: Uuid) -> rusqlite::Result<Option<IncidentDetail>>
     }))
 }
 
-/// The newest of them, oldest first.
+/// Newest decisions, oldest first.
 fn decisions(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Decision>> {
     const SHOWN: i64 = 200;
     let mut all = db.prepare_cached(

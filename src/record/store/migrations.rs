@@ -1,12 +1,12 @@
-//! The tables, and how a database of an older version becomes one of this.
+//! Schema of the database, and the migrations from older versions.
 
 use rusqlite::{Connection, Transaction};
 
 /// `WTCH`: marks the file as ours (`PRAGMA application_id`).
 pub(super) const APPLICATION: i32 = 0x5754_4348;
 
-/// Each brings the schema from its index to the next. Never change one that
-/// was released: add another.
+/// Migrations, each from the version of its index to the next. Never change one
+/// that was released: add another.
 const MIGRATIONS: [&str; 8] = [
     FIRST,
     SCREEN_TEXT,
@@ -155,7 +155,7 @@ CREATE VIRTUAL TABLE screen_text USING fts5 (
 );
 ";
 
-/// Position of each line on the picture; the first column was never filled.
+/// Position of each line on the picture; the first column was never used.
 const SCREEN_TEXT: &str = "
 DROP TABLE screen_text;
 CREATE VIRTUAL TABLE screen_text USING fts5 (
@@ -268,7 +268,7 @@ ALTER TABLE incidents ADD COLUMN output_tokens INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// A short span of all streams is found without looking at every still.
+/// Index for a short span of all streams.
 const MOMENTS_BY_TIME: &str = "CREATE INDEX moments_by_time ON moments (seen_at);";
 
 /// Schema version found in a file.
@@ -292,7 +292,7 @@ pub(super) fn age(db: &Connection) -> rusqlite::Result<SchemaVersion> {
     })
 }
 
-/// All steps or none.
+/// Applies all steps or none.
 pub(super) fn migrate(db: &mut Connection, from: i32) -> rusqlite::Result<()> {
     if from >= NEWEST {
         return Ok(());
@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_of_the_version_before_gets_what_it_lacks() {
+    fn older_database_is_migrated() {
         let mut db = Connection::open_in_memory().unwrap();
         let before = NEWEST - 1;
         for migration in &MIGRATIONS[..before as usize] {

@@ -2,11 +2,11 @@
 //! and screen text, in one SQLite database (write-ahead log) in the data
 //! folder, stills beside it under their SHA-256.
 //!
-//! This module alone knows SQLite. It owns what is written and when it is
-//! durable, not its distribution: that is [`crate::record`], which owns the one
-//! thread that calls [`StoreWriter`]. [`Readers`] may be asked by anyone off
-//! the async workers; readers never wait for the writer. Each kind of write is
-//! a struct whose [`Write`] stands beside the SQL that it performs.
+//! Only this module uses SQLite. It owns storage and durability, not
+//! distribution: that is [`crate::Record`], which owns the only thread that
+//! calls [`StoreWriter`]. [`Readers`] may be used anywhere off the async
+//! workers; readers never wait for the writer. Each kind of write is a struct
+//! with its [`Write`] beside the SQL that it performs.
 
 mod age;
 mod ask;
@@ -61,7 +61,7 @@ pub use spend::SpendBatch;
 pub use write::{Announcement, PendingWrite, Write, WriteError, queue};
 pub use writer::StoreWriter;
 
-/// The store could not do it; nothing was changed.
+/// Error of the store; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("failed to use {file}: {reason}")]
 pub struct StoreError {
@@ -69,18 +69,18 @@ pub struct StoreError {
     pub reason: String,
 }
 
-/// A finding and the picture it was made on, as it may be kept. It is handed to
+/// Finding and the redacted picture it was made on, for
 /// [`crate::Record::publish`], which cuts its texts to their bounds.
 #[derive(Debug, Clone)]
 pub struct Publication {
     pub finding: Finding,
-    /// Kept when this is its incident's first or worst moment.
+    /// Picture, stored for the first and the peak moment of its incident.
     pub still: Option<RedactedJpeg>,
-    /// The question it answers, where a hosted model was asked.
+    /// Request it results from, where a hosted model was used.
     pub asked: Option<AskedOf>,
 }
 
-/// A question, and the part of its cost that falls to one of its findings.
+/// Request to a model, and the share of its cost for one of its findings.
 #[derive(Debug, Clone)]
 pub struct AskedOf {
     pub transcript: Arc<Transcript>,
@@ -97,33 +97,33 @@ impl From<Finding> for Publication {
     }
 }
 
-/// A person's decision about an incident.
+/// User's decision about an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusChange {
     pub incident: Uuid,
     pub status: Status,
     pub by: String,
     pub why: String,
-    /// With [`Status::Closed`]: its like is no news from now on.
+    /// With [`Status::Closed`]: suppress similar findings from now on.
     pub false_positive: bool,
-    /// Version it was decided on; `None` decides on the current one.
+    /// Version the decision is based on; `None` for the current one.
     pub version: Option<u64>,
 }
 
-/// Result of a [`Publication`], durable.
+/// Durable result of a [`Publication`].
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// Its place in the order of publication.
+    /// Position in the order of publication.
     pub seq: u64,
-    /// With its incident.
+    /// Finding with the id of its incident.
     pub finding: Arc<Finding>,
-    /// `None` when this very finding was recorded before.
+    /// Change of its incident; `None` when this finding was recorded before.
     pub change: Option<Change>,
     /// Findings of this agent in this incident so far.
     pub own_count: u64,
 }
 
-/// Why something was not written, though the store could.
+/// Reason of a rejected write, other than an error of the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteRefusal {
     #[error("incident {0} not found")]
@@ -145,15 +145,15 @@ pub enum WriteRefusal {
     Store(#[from] StoreError),
 }
 
-/// Where a listener is: the last finding and the last change of an incident it
-/// has seen.
+/// Position of a subscriber: the last finding and the last change of an
+/// incident it has received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
     pub seq: u64,
     pub revision: u64,
 }
 
-/// Which findings to list, newest first.
+/// Query of findings, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct FindingQuery {
     pub agent: Option<String>,
@@ -164,7 +164,7 @@ pub struct FindingQuery {
     /// Words that must all match, each by its prefix, in title, detail or
     /// evidence; the first 16 count.
     pub words: Option<String>,
-    /// Only what was published before this one.
+    /// Position that results are published before.
     pub before: Option<u64>,
     pub limit: usize,
 }
@@ -175,12 +175,12 @@ pub enum Sort {
     #[default]
     LastSeen,
     FirstSeen,
-    /// Worst first, then by when it was last seen.
+    /// Worst first, then by the time last seen.
     Severity,
     Count,
 }
 
-/// Which incidents to list.
+/// Query of incidents.
 #[derive(Debug, Clone, Default)]
 pub struct IncidentQuery {
     pub sort: Sort,
@@ -200,7 +200,7 @@ pub struct IncidentQuery {
     pub limit: usize,
 }
 
-/// A place in a sorted list of incidents.
+/// Position in a sorted list of incidents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IncidentCursor {
     pub severity: i64,
@@ -208,17 +208,17 @@ pub struct IncidentCursor {
     pub seq: i64,
 }
 
-/// A page of a list.
+/// Page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T, P> {
     pub items: Vec<T>,
-    /// Where the next page begins, if there is one.
+    /// Cursor of the next page, if there is one.
     pub next: Option<P>,
 }
 
 impl<T, P: Copy> Page<T, P> {
-    /// Page of the rows found when one more than `limit` was asked for, each
-    /// with its place.
+    /// Page of rows queried with a limit of one more than `limit`, each with
+    /// its position.
     fn of(mut found: Vec<(P, T)>, limit: usize) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);
@@ -238,7 +238,7 @@ pub struct IncidentDetail {
     pub notes: Vec<Note>,
     pub proof: Option<BestEvidence>,
     pub stills: Vec<KeptStill>,
-    /// The lesson that quiets it.
+    /// Suppression that covers it.
     pub lesson: Option<Suppression>,
     /// Cost of models for it, its panel included.
     pub cost: Cost,
@@ -248,22 +248,22 @@ pub struct IncidentDetail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Disk {
     pub database_bytes: u64,
-    /// Stills.
+    /// Size of the stills.
     pub evidence_bytes: u64,
     /// Retention limit of both together (`[store] max_bytes`).
     pub limit_bytes: u64,
-    /// Space free to the server in the file system of the data folder.
+    /// Space available to the server in the file system of the data folder.
     pub free_bytes: u64,
     pub total_bytes: u64,
 }
 
-/// A picture kept as evidence.
+/// Picture stored as evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeptStill {
     /// `first` or `worst`.
     pub moment: &'static str,
     pub sha256: String,
-    /// The finding that was made on it.
+    /// Finding that was made on it.
     pub finding: Uuid,
     pub seen_at: Timestamp,
 }

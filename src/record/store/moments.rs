@@ -1,4 +1,4 @@
-//! Stills of the screens: one of each stream at intervals, for looking back.
+//! Stills of the screens: one of each stream per interval, for the history.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
@@ -12,13 +12,13 @@ use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::store::sql;
 
-/// As times are stored.
+/// Nanoseconds per second, the unit of stored times.
 const SECOND: i64 = 1_000_000_000;
 
-/// Removed in one go.
+/// Stills removed in one batch.
 pub(super) const STEP: i64 = 50;
 
-/// A picture of a screen, as it may be kept.
+/// Redacted picture of a screen.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub stream: StreamName,
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub still: RedactedJpeg,
 }
 
-/// A picture that was kept.
+/// Stored still.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
     pub stream: String,
@@ -37,27 +37,28 @@ pub struct Moment {
     pub sha256: String,
 }
 
-/// Which of them, the newest first.
+/// Query of stills, the newest first.
 #[derive(Debug, Clone, Default)]
 pub struct MomentQuery {
     pub stream: Option<String>,
-    /// At or after, and before.
+    /// Range: at or after, and before.
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
-    /// Interval in seconds, of which the newest still of each stream; else all.
+    /// Interval in seconds: the newest still per stream and interval; `None`
+    /// for all.
     pub every: Option<u32>,
     /// `next` of the previous page.
     pub after: Option<MomentPlace>,
     pub limit: usize,
 }
 
-/// A place in a list of stills, which stays where it is while more are kept.
+/// Position in a list of stills, stable while more are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MomentPlace {
-    /// The newest there was when the first page was asked for. Those after it
-    /// would change what the latest stretch shows.
+    /// Newest still at the request of the first page. Later ones would change
+    /// the latest interval.
     pub newest: i64,
-    /// Place of the last one shown.
+    /// Position of the last one shown.
     pub seen_at: i64,
     pub seq: i64,
 }
@@ -65,7 +66,7 @@ pub struct MomentPlace {
 impl Write for Snapshot {
     type Out = ();
 
-    /// A picture that can't be kept is no more than a gap.
+    /// A picture that can't be stored is only a gap.
     fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         if !writer.settings.keep_stills {
             return Ok(());
@@ -87,8 +88,8 @@ impl Write for Snapshot {
 }
 
 impl StoreWriter {
-    /// Removes one step of what is too old, or the oldest whatever its time;
-    /// how many went.
+    /// Removes a batch of stills that are too old, or the oldest whatever their
+    /// time; returns their number.
     pub(super) fn forget_moments(
         &mut self,
         age: &RetentionCutoff,
@@ -133,7 +134,7 @@ impl Readers {
             };
             let every = query.every.map(|seconds| i64::from(seconds) * SECOND);
             let stretch = every.unwrap_or(1);
-            // Later stills have been shown, or one of their interval has.
+            // Later stills have been shown, or another one of their interval.
             let shown = (after.seen_at / stretch)
                 .saturating_add(1)
                 .saturating_mul(stretch);
@@ -159,8 +160,7 @@ impl Readers {
         Ok(Page::of(found, query.limit))
     }
 
-    /// The last picture of a stream before a time, and the first at or after
-    /// another.
+    /// Last still of a stream before a time, and the first at or after another.
     pub fn moments_around(
         &self,
         stream: &str,
@@ -194,15 +194,15 @@ fn newest(db: &Connection) -> rusqlite::Result<i64> {
     Ok(newest.unwrap_or_default())
 }
 
-/// The plus sign keeps SQLite to an index by time.
+/// The plus sign makes SQLite use an index by time.
 fn sql(query: &MomentQuery) -> String {
     let stream = match query.stream {
         Some(_) => "stream = ?1",
         None => "true",
     };
     let within = format!("{stream} AND seen_at >= ?2 AND seen_at < ?3 AND +seq <= ?4");
-    // A page that ends within a stretch must not begin the next one with the
-    // rest of it: what a stretch shows is settled first.
+    // A page that ends within an interval must not begin the next one with the
+    // rest of it: the still of an interval is chosen first.
     let (from, last) = match query.every {
         Some(_) => (
             format!(
@@ -220,10 +220,11 @@ fn sql(query: &MomentQuery) -> String {
     )
 }
 
-/// While a line that appeared still stands there, most likely.
+/// Maximum delay of a still after a line appeared, which then most likely still
+/// shows it.
 const SOON: SignedDuration = SignedDuration::from_secs(30);
 
-/// The first picture of a stream from then on, if one was kept soon.
+/// First still of a stream from a time on, if there is one within the delay.
 pub(super) fn soon_after(
     db: &Connection,
     stream: &str,
@@ -253,7 +254,7 @@ mod tests {
     use crate::settings::StoreSettings;
 
     #[test]
-    fn a_span_is_found_by_time() {
+    fn span_uses_the_index_by_time() {
         let dir = tempfile::tempdir().unwrap();
         let (writer, _readers) = super::super::open(dir.path(), &StoreSettings::default()).unwrap();
         let plan = |stream: Option<&str>, every| {
@@ -279,7 +280,7 @@ mod tests {
                 "{one}"
             );
         }
-        // As they come, without sorting first.
+        // In index order, without a sort.
         assert!(!plan(None, None).contains("B-TREE"));
     }
 }

@@ -1,4 +1,4 @@
-//! Notes of people on incidents.
+//! Notes of users on incidents.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
@@ -12,10 +12,10 @@ use watchtower_domain::incident::{Change, ChangeReason, Note, Status};
 use super::{Announcement, Readers, StoreError, StoreWriter, Write, WriteError, WriteRefusal};
 use crate::store::sql;
 
-/// The newest of an incident that are shown.
+/// Maximum notes shown of an incident, the newest.
 const SHOWN: i64 = 200;
 
-/// Note of a person, for an incident.
+/// New note of a user on an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Annotation {
     pub incident: Uuid,
@@ -25,7 +25,7 @@ pub struct Annotation {
 impl Write for Annotation {
     type Out = Change;
 
-    /// No concurrent decision conflicts with it, so the version stays.
+    /// Keeps the version, as no concurrent decision conflicts with it.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());
@@ -73,10 +73,10 @@ pub(super) fn of(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Note>> 
     Ok(found)
 }
 
-/// The most that are handed over; a shift does far less.
+/// Maximum actions of a handover; a shift has far fewer.
 const MOST_DONE: usize = 1000;
 
-/// Action of a person on an incident: a decision, or a note.
+/// Action of a user on an incident: a decision, or a note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Done {
     pub at: Timestamp,
@@ -91,8 +91,8 @@ pub struct Done {
 }
 
 impl Readers {
-    /// At or after the one time and before the other, oldest first; the newest
-    /// of them, and whether there was more before these.
+    /// Newest actions at or after one time and before the other, oldest first,
+    /// and whether earlier ones were left out.
     pub fn done_between(
         &self,
         since: Timestamp,

@@ -19,28 +19,28 @@ pub(super) const DATABASE: &str = "watchtower.db";
 pub(super) const EVIDENCE: &str = "evidence";
 /// Longest wait of a write for another program's lock.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A whole check of a larger file would hold up the start; its damage shows
-/// when the damaged part is used.
+/// Maximum size of a database that is checked as a whole: a larger one would
+/// delay the start; its damage shows when the damaged part is used.
 const CHECKED_WHOLE: u64 = 64 << 20;
-/// Pages in the write-ahead log before they are moved into the database
-/// (4 KiB each): often enough to stay small, seldom enough to be cheap. Less
-/// where little is allowed, of which the log is a part.
+/// Pages in the write-ahead log before they are moved into the database (4 KiB
+/// each): often enough to stay small, seldom enough to be cheap. Fewer with a
+/// low size limit, which includes the log.
 const CHECKPOINT_PAGES: u64 = 4000;
 const FEWEST_PAGES: u64 = 100;
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// Pages of the write-ahead log where so much is allowed in all.
+/// Pages of the write-ahead log for a size limit.
 pub(super) fn log_pages(max_bytes: u64) -> u64 {
     (max_bytes / 16 / PAGE_BYTES).clamp(FEWEST_PAGES, CHECKPOINT_PAGES)
 }
 
-/// Bytes the log beside the database may take: one that is full, and what is
-/// written while it is being moved.
+/// Maximum size of the log in bytes: a full one, and the writes while it is
+/// checkpointed.
 pub(super) fn log_bytes(max_bytes: u64) -> u64 {
     (2 * log_pages(max_bytes) * PAGE_BYTES).min(max_bytes / 8)
 }
 
-/// Why there is no store.
+/// Error of a store that can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreOpenError {
     #[error("failed to open {file}: {source}; expected a folder this user may write to ({flag})")]
@@ -77,8 +77,8 @@ pub enum StoreOpenError {
     Database { file: String, reason: String },
 }
 
-/// Opens the store in `data`, creating what is missing. At most one process
-/// has it open.
+/// Opens the store in `data`, creating what is missing. Only one process may
+/// have it open.
 pub fn open(
     data: &Path,
     settings: &StoreSettings,
@@ -105,7 +105,7 @@ pub fn open(
     Ok((writer, readers))
 }
 
-/// Held until the process ends, however it ends.
+/// Lock of the data folder, held until the process ends.
 fn lock(data: &Path) -> Result<File, StoreOpenError> {
     let path = data.join("lock");
     let error = |source| StoreOpenError::Folder {
@@ -129,7 +129,8 @@ fn database(file: &Path, log_pages: u64) -> rusqlite::Result<Result<Connection, 
     let name = || file.display().to_string();
     let mut db = Connection::open(file)?;
     db.busy_timeout(PATIENCE)?;
-    // Only has an effect on an empty file: what retention frees is given back.
+    // Only has an effect on an empty file: pages freed by retention can be
+    // returned to the file system.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let from = match migrations::age(&db)? {
         SchemaVersion::Empty => 0,
@@ -150,16 +151,16 @@ fn database(file: &Path, log_pages: u64) -> rusqlite::Result<Result<Connection, 
         }));
     }
     db.pragma_update(None, "journal_mode", "WAL")?;
-    // A commit is on the disk when it returns, also if the power fails.
+    // A commit survives a power failure once it has returned.
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "cache_size", -32_000)?;
     db.pragma_update(None, "wal_autocheckpoint", log_pages as i64)?;
-    // A burst makes it longer; that is given back.
+    // A burst makes it longer; it is truncated afterwards.
     db.pragma_update(None, "journal_size_limit", (log_pages * PAGE_BYTES) as i64)?;
     db.set_prepared_statement_cache_capacity(64);
     migrations::migrate(&mut db, from)?;
-    // Finds another program's lock now rather than at the first finding.
+    // Detects another program's lock now rather than at the first finding.
     db.execute_batch("BEGIN IMMEDIATE; COMMIT")?;
     Ok(Ok(db))
 }

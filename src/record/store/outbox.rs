@@ -1,8 +1,8 @@
-//! Outbox: changes of incidents, in order and as each was then, which sinks
-//! deliver; and the dead letters, which they could not.
+//! Outbox: changes of incidents for delivery by sinks, in order and in their
+//! state at that time; and dead letters, rejected by receivers.
 //!
-//! Written in the transaction of the change, so that neither can be there
-//! without the other.
+//! Written in the transaction of the change, so that neither exists without the
+//! other.
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -20,37 +20,37 @@ use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::store::findings::clamp;
 use crate::store::sql;
 
-/// Dead letters kept of one sink; beyond that the oldest go.
+/// Maximum dead letters of one sink; beyond it the oldest are removed.
 const MOST_DEAD: i64 = 10_000;
-/// Removed in one go.
+/// Entries removed in one batch.
 pub(super) const STEP: i64 = 500;
 
 /// Change of an incident.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxEntry {
-    /// Its place in the order; never used twice.
+    /// Position in the order; never reused.
     pub seq: u64,
-    /// Stays the same however often it is delivered.
+    /// Event id, the same for every delivery.
     pub id: Uuid,
     pub at: Timestamp,
     pub news: ChangeReason,
     pub version: u64,
-    /// As it was then.
+    /// Incident in its state at that time.
     pub incident: Incident,
-    /// The finding that caused it, while it is kept.
+    /// Finding that caused it, while it is stored.
     pub finding: Option<Finding>,
     pub decision: Option<Decision>,
 }
 
-/// An event that a sink's other side will never take.
+/// Event that a sink's receiver has rejected permanently.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     pub sink: String,
     /// Id of the [`OutboxEntry`].
     pub event: Uuid,
-    /// Reason given by the other side.
+    /// Reason given by the receiver.
     pub why: String,
-    /// The event, as it would have been delivered.
+    /// Event as it would have been delivered.
     pub body: Value,
 }
 
@@ -68,7 +68,7 @@ pub struct Buried {
 impl Write for DeadLetter {
     type Out = ();
 
-    /// Stores a dead letter; one that is there already is replaced.
+    /// Stores a dead letter; an existing one is replaced.
     fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut bury = writer.db.prepare_cached(
             "INSERT OR REPLACE INTO dead_letters (sink, event, at, why, body)
@@ -90,7 +90,7 @@ impl Write for DeadLetter {
     }
 }
 
-/// Removal of a dead letter that was taken after all.
+/// Removal of a dead letter that was accepted after redelivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterRemoval {
     pub sink: String,
@@ -110,7 +110,7 @@ impl Write for DeadLetterRemoval {
 }
 
 impl StoreWriter {
-    /// `finding` is its place among the findings.
+    /// Adds an entry; `finding` is the position of its finding.
     pub(super) fn post(
         &self,
         change: &Change,
@@ -158,7 +158,7 @@ impl StoreWriter {
         Ok(cleared)
     }
 
-    /// There are few: one in the future goes with what came after it.
+    /// There are few: one in the future is removed with the entries after it.
     pub(super) fn forget_dead(&self, age: &RetentionCutoff) -> rusqlite::Result<()> {
         let mut old = self.db.prepare_cached(
             "DELETE FROM dead_letters WHERE at < ?1 OR (at > ?2 AND seq <
@@ -170,7 +170,7 @@ impl StoreWriter {
 }
 
 impl Readers {
-    /// Entries after that place, oldest first.
+    /// Entries after a position, oldest first.
     pub fn happened_after(&self, seq: u64, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         self.with(|db| {
             let mut after = db.prepare_cached(
@@ -184,7 +184,7 @@ impl Readers {
         })
     }
 
-    /// The place of what happened last.
+    /// Position of the newest entry.
     pub fn last_happened(&self) -> Result<u64, StoreError> {
         self.with(|db| {
             let last = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
@@ -241,7 +241,7 @@ impl Readers {
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let optional = |column| -> rusqlite::Result<Option<String>> { row.get(column) };
-    // Written by this program alone; what can't be read is as if removed.
+    // Written by this program only; an unreadable one counts as removed.
     let finding = optional(6)?.and_then(|json| serde_json::from_str(&json).ok());
     let decision = optional(7)?.and_then(|json| serde_json::from_str(&json).ok());
     Ok(OutboxEntry {

@@ -6,8 +6,8 @@ use watchtower_domain::incident::{Change, ChangeReason, Exchange};
 
 use super::{Announcement, StoreWriter, Write, WriteError, WriteRefusal};
 
-/// Opinions and verdict of the panel, for an incident and the logs of those
-/// who gave them.
+/// Opinions and verdict of the panel, for an incident and the logs of its
+/// agents.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PanelExchange {
     pub incident: Uuid,
@@ -17,9 +17,8 @@ pub struct PanelExchange {
 impl Write for PanelExchange {
     type Out = Change;
 
-    /// Opinions are added to those that are there, in the place of one that had
-    /// failed, and the verdict replaces the last one. No concurrent decision
-    /// conflicts with it, so the version stays.
+    /// Adds the opinions, replacing failed ones, and replaces the verdict.
+    /// Keeps the version, as no concurrent decision conflicts with it.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
         let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());

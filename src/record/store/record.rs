@@ -1,4 +1,4 @@
-//! Recording a finding, with the incident that it joins or opens.
+//! Storage of a finding, with the incident that it joins or opens.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Write for Publication {
         Some(Announcement::Finding {
             seq: recorded.seq,
             finding: &recorded.finding,
-            // Without one it was announced when it was recorded first.
+            // Without one the finding was announced when it was first recorded.
             change: recorded.change.as_ref()?,
             own_count: recorded.own_count,
         })
@@ -74,7 +74,7 @@ impl StoreWriter {
         })
     }
 
-    /// Finding stored under that id already, for an agent that retries.
+    /// Finding already stored under that id, for an agent that retries.
     fn recorded(&self, id: Uuid) -> rusqlite::Result<Option<Recorded>> {
         let mut find = self
             .db
@@ -119,7 +119,7 @@ impl StoreWriter {
         Ok((known, effect))
     }
 
-    /// Counts a finding of its agent; returns how many there are.
+    /// Counts a finding of its agent; returns their number.
     fn count(&self, known: &CachedIncident, finding: &Finding) -> rusqlite::Result<u64> {
         let mut count = self.db.prepare_cached(
             "INSERT INTO incident_agents (incident, agent, count) VALUES (?1, ?2, 1)
@@ -150,8 +150,8 @@ impl StoreWriter {
         Ok(seq)
     }
 
-    /// Keeps a picture as the incident's worst moment, and as its first if
-    /// there is none. A picture that can't be kept costs no finding.
+    /// Stores a picture as the incident's peak, and as its first if there is
+    /// none. A picture that can't be stored loses no finding.
     fn keep(
         &mut self,
         known: &CachedIncident,
@@ -182,8 +182,7 @@ impl StoreWriter {
         Ok(true)
     }
 
-    /// Puts a picture where it can be referred to by its sum; `None` when the
-    /// disk does not take it.
+    /// Stores a picture under its SHA-256; `None` when it can't be written.
     pub(super) fn put(&mut self, still: &RedactedJpeg) -> rusqlite::Result<Option<String>> {
         let sha256 = match self.evidence.put(still.bytes()) {
             Ok(sha256) => sha256,

@@ -1,7 +1,7 @@
-//! Retention: records too old are removed; where there is too much, the stills
-//! of the screens go first, then their text, then the oldest findings: an
-//! incident with its last finding, a still with the last finding it was kept
-//! for.
+//! Retention: records too old are removed; above the size limit the stills of
+//! the screens are removed first, then their text, then the oldest findings: an
+//! incident with its last finding, a still with the last finding that refers to
+//! it.
 
 use jiff::SignedDuration;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -14,61 +14,63 @@ use crate::store::sql;
 /// Findings removed in one transaction, so that publishing is not delayed for
 /// long.
 const STEP: i64 = 200;
-/// Pages given back to the file system in one go.
+/// Pages returned to the file system in one batch.
 const PAGES: i64 = 1000;
 
-/// Counts removed by one step.
+/// Numbers of records removed by one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Swept {
     pub findings: u64,
     pub incidents: u64,
     pub stills: u64,
-    /// Lines of the screens' text.
+    /// Lines of screen text.
     pub lines: u64,
-    /// There is more to remove.
+    /// Flag: there is more to remove.
     pub more: bool,
 }
 
 const DAYS_OF_SPEND: SignedDuration = SignedDuration::from_hours(48);
-/// When there is too much, so much of what is allowed stays (in percent): the
-/// next line must not begin it all again.
+/// Size that retention goes down to once above the limit, in percent of it: the
+/// next line must not start it again.
 const STAYS: u64 = 95;
-/// Pages of an index that are written anew in one go.
+/// Pages of an index that are merged in one batch.
 const MERGED: i64 = 500;
-/// An index is tidied when so much of the database may be rubbish (in percent).
+/// Share of removed text in the database above which an index is merged, in
+/// percent.
 const RUBBISH: u64 = 5;
 
-/// Merging of the indexes, which keep the words of removed text until then.
+/// Merge of the full-text indexes, which contain the words of removed text
+/// until then.
 #[derive(Debug, Default)]
 pub(super) struct IndexMerge {
-    /// Bytes of text that are gone, and may be in the indexes still.
+    /// Bytes of removed text that may still be in the indexes.
     gone: u64,
-    /// There is too much, and not yet few enough.
+    /// Flag: above the limit, and not yet down to the lower mark.
     pressed: bool,
-    /// Which index is being merged.
+    /// Number of the index being merged.
     at: Option<(usize, bool)>,
-    /// Nothing was removed since the last merge.
+    /// Flag: nothing was removed since the last merge.
     clean: bool,
 }
 
 const INDEXES: [&str; 2] = ["screen_text", "finding_text"];
 
 impl StoreWriter {
-    /// Bytes database and evidence may take, so that with the log beside it it
-    /// is no more than what is allowed.
+    /// Maximum bytes of database and evidence: the size limit minus the
+    /// write-ahead log.
     fn most(&self) -> u64 {
         let allowed = self.settings.max_bytes;
         allowed - open::log_bytes(allowed)
     }
 
-    /// Pages that may be written in one go: no more than the log is to hold.
+    /// Pages that may be written in one batch, within the size of the log.
     fn at_once(&self, most: i64) -> i64 {
         most.min(open::log_pages(self.settings.max_bytes) as i64 / 2)
     }
 
     /// True above the limit: a sweep is due now.
     pub fn is_full(&self) -> bool {
-        // With the pages that are free: until they are given back they take room.
+        // Includes free pages: they occupy space until they are returned.
         let free = self
             .db
             .pragma_query_value(None, "freelist_count", |row| row.get::<_, i64>(0));
@@ -77,17 +79,17 @@ impl StoreWriter {
         size.is_ok_and(|(database, evidence)| database + free + evidence > self.most())
     }
 
-    /// Sweeps one step; to be called again while there is more.
+    /// Sweeps one step; call it again while there is more.
     pub fn sweep(&mut self) -> Result<Swept, StoreError> {
         let swept = self.transaction(Self::remove_oldest);
         let mut swept = swept.map_err(|error| self.error(&error))?;
-        // Failures are made up for at the next step.
+        // A failure is repeated at the next step.
         swept.more |= self.give_back().unwrap_or(false);
         Ok(swept)
     }
 
-    /// Gives pages that are free back to the file system; whether there are
-    /// more. Each is a row of the statement: it has to be stepped to its end.
+    /// Returns free pages to the file system; true if there are more. Each is a
+    /// row of the statement, which has to be stepped to its end.
     fn give_back(&self) -> rusqlite::Result<bool> {
         let free = || {
             self.db
@@ -106,7 +108,7 @@ impl StoreWriter {
         drop(rows);
         let left = free()?;
         if left == 0 {
-            // The file itself shrinks when the log is moved into it.
+            // The file itself shrinks at the checkpoint of the log.
             self.db
                 .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
         }
@@ -145,7 +147,8 @@ impl StoreWriter {
             self.tidying.clean = true;
             return Ok(more);
         };
-        // A negative number begins with all there is, a positive one goes on.
+        // A negative number starts a merge of all segments, a positive one
+        // continues it.
         let pages = self.at_once(MERGED);
         let pages = if begun { pages } else { -pages };
         let before = self.db.total_changes();
@@ -162,12 +165,12 @@ impl StoreWriter {
 
     fn remove(&mut self, age: &RetentionCutoff, too_much: bool) -> rusqlite::Result<Swept> {
         if age.is_settled() {
-            // A budget by the day has to know it.
+            // Needed by a budget per day.
             let days = age.now - DAYS_OF_SPEND;
             self.forget_spend(sql::timestamp(age.since).min(days))?;
         }
-        // For its size what is missed least goes first: pictures, many and
-        // large, then text, and only then what was found.
+        // Above the size limit the least important is removed first: pictures,
+        // many and large, then text, and only then findings.
         let moments = self.forget_moments(age, too_much)?;
         let step = super::screen::STEP;
         let (lines, bytes) = self.forget_text(age, too_much && moments == 0, step)?;
@@ -182,19 +185,20 @@ impl StoreWriter {
         let pressed = too_much && moments == 0 && lines == 0;
         swept.more |= too_much && !pressed;
         if pressed && !self.tidying.clean {
-            // No finding goes for what an index has yet to let go of.
+            // No finding is removed for space that a merge will free.
             return self.tidy();
         }
         let (incidents, told_until) = self.remove_findings(age, pressed, &mut swept)?;
-        // Never for its size alone: a sink may have yet to tell it. What was
-        // to be told of findings that are gone goes with them.
+        // Never for its size: a sink may have yet to deliver it. Entries of
+        // removed findings are removed with them.
         let cleared = self.clear_outbox(age.with_since(told_until))?;
         self.forget_dead(age)?;
         swept.more |= swept.findings == STEP as u64 || cleared == super::outbox::STEP as u64;
         self.remove_incidents(incidents, swept)
     }
 
-    /// The incidents they were of, and until when they were stored.
+    /// Incidents of the removed findings, and the time up to which these were
+    /// stored.
     fn remove_findings(
         &mut self,
         age: &RetentionCutoff,
@@ -258,7 +262,7 @@ impl StoreWriter {
         incidents.sort_unstable();
         incidents.dedup();
         for seq in incidents {
-            // The copy in memory may say that it has a still.
+            // The cached incident may refer to a still.
             self.cache.remove(seq);
             let mut left = self
                 .db
@@ -280,7 +284,7 @@ impl StoreWriter {
     }
 }
 
-/// The first stamp behind a place that may be believed.
+/// First credible timestamp after a position.
 pub(super) fn first_after(
     db: &Connection,
     query: &str,

@@ -1,4 +1,4 @@
-//! Text of the screens, line by line as it appeared, and the search over it.
+//! Screen text, line by line as it appeared, and its full-text search.
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
@@ -13,9 +13,9 @@ use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::store::sql;
 
-/// Lines removed in one go.
+/// Lines removed in one batch.
 pub(super) const STEP: i64 = 2000;
-/// That are looked for; more of them cost more and find hardly anything else.
+/// Maximum search words; more of them cost more and hardly change the result.
 pub(super) const MOST_WORDS: usize = 16;
 
 /// Line of screen text found by a search: an item of `/api/search`.
@@ -30,7 +30,7 @@ pub struct Hit {
     #[serde(rename = "box")]
     #[schema(schema_with = watchtower_domain::finding::box_of_thousandths)]
     pub bounds: [u16; 4],
-    /// The first still kept from then on, if one was soon.
+    /// First still stored from then on, if there is one within 30 s.
     #[serde(skip)]
     pub still: Option<Moment>,
 }
@@ -70,7 +70,7 @@ impl Write for ScreenText {
 }
 
 impl StoreWriter {
-    /// Removes a batch of the text that appeared before that time, or of the
+    /// Removes a batch of the text that appeared before a time, or of the
     /// oldest whatever its time; returns the lines and bytes of text removed.
     pub(super) fn forget_text(
         &self,
@@ -109,9 +109,9 @@ impl StoreWriter {
 }
 
 impl Readers {
-    /// Lines that were on a screen.
+    /// Query of lines of screen text.
     pub fn search(&self, query: &TextQuery) -> Result<Page<Hit, u64>, StoreError> {
-        let Some(wanted) = fts(&query.words) else {
+        let Some(terms) = fts(&query.words) else {
             return Ok(Page {
                 items: Vec::new(),
                 next: None,
@@ -127,7 +127,7 @@ impl Readers {
             )?;
             let limit = query.limit as i64 + 1;
             let mut hits = find
-                .query_map(params![wanted, before, query.stream, limit], hit)?
+                .query_map(params![terms, before, query.stream, limit], hit)?
                 .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()?;
             for (_, hit) in &mut hits {
                 hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;
@@ -154,17 +154,17 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
     Ok((row.get::<_, i64>(0)? as u64, hit))
 }
 
-/// Search words of a person as FTS5 takes them: every word in quotes, so that
-/// none is an operator, and open at its end; the first [`MOST_WORDS`]. `None`
-/// without one.
+/// FTS5 query of a user's search words: every word in quotes, so that none is
+/// an operator, and as a prefix; the first [`MOST_WORDS`] count. `None` without
+/// one.
 pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .take(MOST_WORDS)
         .map(|word| format!("\"{word}\"*"));
-    let wanted = words.collect::<Vec<_>>().join(" ");
-    (!wanted.is_empty()).then_some(wanted)
+    let terms = words.collect::<Vec<_>>().join(" ");
+    (!terms.is_empty()).then_some(terms)
 }
 
 #[cfg(test)]
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_is_never_an_operator() {
+    fn search_input_is_never_an_operator() {
         assert_eq!(
             fts("failed AND \"x").as_deref(),
             Some("\"failed\"* \"AND\"* \"x\"*")

@@ -9,14 +9,14 @@ use super::{Readers, StoreError, StoreWriter, Write, WriteError};
 
 const MINUTE: i64 = 60;
 
-/// Spend on models, to be added to the stored amounts.
+/// Spend on models, added to the stored amounts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpendBatch(pub Vec<Spend>);
 
 impl Write for SpendBatch {
     type Out = ();
 
-    /// Adds to what the minutes hold.
+    /// Adds to the amounts of the minutes.
     fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut add = writer.db.prepare_cached(
             "INSERT INTO spend VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -42,7 +42,7 @@ impl Write for SpendBatch {
 }
 
 impl StoreWriter {
-    /// Forgets the minutes before that.
+    /// Removes the minutes before a time.
     pub(super) fn forget_spend(&self, before: Timestamp) -> rusqlite::Result<()> {
         let before = before.as_second().div_euclid(MINUTE);
         self.db
@@ -53,7 +53,7 @@ impl StoreWriter {
 }
 
 impl Readers {
-    /// Spend from that minute on, oldest first.
+    /// Spend from a minute on, oldest first.
     pub fn spent_since(&self, since: Timestamp) -> Result<Vec<Spend>, StoreError> {
         self.with(|db| {
             let mut find = db.prepare_cached(

@@ -1,4 +1,4 @@
-//! Values as the database holds them.
+//! Conversion of values to and from the database.
 
 use jiff::Timestamp;
 use rusqlite::Row;
@@ -108,7 +108,7 @@ pub(super) fn status(code: i64) -> Status {
     }
 }
 
-/// Good from 1677 to 2262.
+/// Timestamp in nanoseconds of the Unix epoch, valid from 1677 to 2262.
 pub(super) fn nanos(at: Timestamp) -> i64 {
     let nanos = at.as_nanosecond();
     i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })

@@ -14,7 +14,7 @@ use watchtower_screen::redact::{Redact, RedactedFrame};
 use super::*;
 use crate::settings::StoreSettings;
 
-/// Still of those bytes: its encoder takes the samples for the file.
+/// Still of those bytes: its encoder returns the samples as the file.
 fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
     let bytes = bytes.into();
     let picture = Picture {
@@ -36,13 +36,13 @@ fn still_of(bytes: impl Into<Vec<u8>>) -> RedactedJpeg {
     redacted.still().unwrap()
 }
 
-/// A write for a group.
+/// Write for a group.
 fn queued(write: impl Write) -> Box<dyn PendingWrite> {
     queue(write).0
 }
 
 impl StoreWriter {
-    /// Writes a group and tells how each of it fared.
+    /// Writes a group and returns the outcome of each write.
     fn try_write(&mut self, group: &mut [Box<dyn PendingWrite>]) -> Vec<Result<(), WriteRefusal>> {
         self.write(group);
         let outcomes = group.iter().map(|write| write.outcome().expect("tried"));
@@ -88,7 +88,7 @@ fn pictures(dir: &Path) -> usize {
 }
 
 #[test]
-fn a_full_disk_changes_nothing_and_passes() {
+fn full_disk_changes_nothing_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let first =
@@ -122,7 +122,7 @@ fn a_full_disk_changes_nothing_and_passes() {
 }
 
 #[test]
-fn what_is_undone_beside_another_is_not_said_to_be_written() {
+fn rolled_back_write_is_not_reported_as_written() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let pages: i64 = writer
@@ -143,7 +143,7 @@ fn what_is_undone_beside_another_is_not_said_to_be_written() {
 }
 
 #[test]
-fn of_a_stretch_one_still_is_enough() {
+fn one_still_per_interval_is_listed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut kept: Vec<_> = (0..35).map(|second| moment("team", second)).collect();
@@ -177,7 +177,7 @@ fn of_a_stretch_one_still_is_enough() {
 }
 
 #[test]
-fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
+fn stills_stored_while_paging_hide_none() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let mut keep = |stream: &str, second: i64| {
@@ -201,7 +201,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
                     .into_iter()
                     .map(|one| (one.stream, one.frame_seq)),
             );
-            // "b" is in the stretch under way, and yet to be shown.
+            // "b" is in the current interval, and yet to be shown.
             keep("b", 15);
             query.after = page.next;
             if page.next.is_none() {
@@ -222,7 +222,7 @@ fn what_is_kept_while_somebody_turns_pages_hides_nothing() {
 }
 
 #[test]
-fn stills_go_before_text_and_text_before_what_was_found() {
+fn retention_removes_stills_then_text_then_findings() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         max_bytes: 3_000_000,
@@ -276,16 +276,17 @@ fn stills_go_before_text_and_text_before_what_was_found() {
         )
     };
     assert_eq!(left(&mut writer), (10, 1, 1, 1));
-    // More text than there is room for goes before what sinks have yet to tell.
+    // Text above the limit is removed before outbox entries that sinks have yet
+    // to deliver.
     let long = format!("operational {}", "x".repeat(2000));
     writer.try_write(&mut [text(long, 3000)]);
-    let (moments, lines, told, findings) = left(&mut writer);
-    assert_eq!((moments, told, findings), (0, 1, 1));
+    let (moments, lines, outbox, findings) = left(&mut writer);
+    assert_eq!((moments, outbox, findings), (0, 1, 1));
     assert!(lines < 3001, "{lines}");
 }
 
 #[test]
-fn of_a_long_span_the_newest_deeds_are_handed_over() {
+fn long_handover_has_the_newest_actions() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
@@ -307,18 +308,18 @@ fn of_a_long_span_the_newest_deeds_are_handed_over() {
     };
     let mut notes: Vec<_> = (0..1001).map(note).collect();
     assert!(writer.try_write(&mut notes).iter().all(Result::is_ok));
-    let told = |since: i64| {
+    let done = |since: i64| {
         let (done, more) = readers.done_between(time(since), time(2000)).unwrap();
         let text = |done: Option<&Done>| done.map(|done| done.text.clone());
         (done.len(), text(done.first()), text(done.last()), more)
     };
     let (first, last) = (Some("1".to_owned()), Some("1000".to_owned()));
-    assert_eq!(told(0), (1000, first.clone(), last.clone(), true));
-    assert_eq!(told(1), (1000, first, last, false));
+    assert_eq!(done(0), (1000, first.clone(), last.clone(), true));
+    assert_eq!(done(1), (1000, first, last, false));
 }
 
 #[test]
-fn one_that_cannot_be_written_keeps_no_other_out() {
+fn failed_write_does_not_affect_others() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer
@@ -345,7 +346,7 @@ fn one_that_cannot_be_written_keeps_no_other_out() {
 }
 
 #[test]
-fn a_refusal_undoes_nothing_beside_it() {
+fn refused_write_does_not_affect_others() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let unknown = Uuid::nil();
@@ -353,8 +354,8 @@ fn a_refusal_undoes_nothing_beside_it() {
     let found = publication("Failed password for a from 192.0.2.1", b"one");
     let mut group = [removal, found];
     writer.write(&mut group);
-    let told = group.each_ref().map(|write| write.announcement().is_some());
-    assert_eq!(told, [false, true]);
+    let announced = group.each_ref().map(|write| write.announcement().is_some());
+    assert_eq!(announced, [false, true]);
     assert_eq!(readers.findings_after(0, 10).unwrap().len(), 1);
     for write in group {
         write.reply();
@@ -364,7 +365,7 @@ fn a_refusal_undoes_nothing_beside_it() {
 }
 
 #[test]
-fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
+fn unreferenced_stills_are_removed_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"kept")]);
@@ -377,7 +378,7 @@ fn stills_that_nothing_refers_to_are_cleared_at_the_start() {
 }
 
 #[test]
-fn stills_are_not_kept_unless_wanted() {
+fn stills_are_stored_only_if_configured() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         keep_stills: false,
@@ -389,7 +390,7 @@ fn stills_are_not_kept_unless_wanted() {
 }
 
 #[test]
-fn places_are_never_used_twice() {
+fn positions_are_never_reused() {
     let dir = tempfile::tempdir().unwrap();
     let settings = StoreSettings {
         keep: std::time::Duration::ZERO,

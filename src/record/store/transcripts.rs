@@ -1,4 +1,4 @@
-//! Transcripts of an incident: questions to models, their answers, and the
+//! Transcripts of an incident: requests to models, their responses, and the
 //! cost of both.
 
 use rusqlite::{Row, params};
@@ -9,7 +9,7 @@ use watchtower_domain::transcript::{Cost, Transcript};
 use super::{Readers, StoreError, StoreWriter};
 use crate::store::sql;
 
-/// Kept of one incident: how it began, and the newest.
+/// Maximum transcripts of one incident: the first ones, and the newest.
 const FIRST: i64 = 4;
 const NEWEST: i64 = 16;
 
@@ -45,7 +45,7 @@ impl StoreWriter {
                  SELECT ?1, seq FROM transcripts WHERE id = ?2",
             )?
             .execute(params![incident, transcript.id.as_bytes()])?;
-        // Those in the middle go.
+        // The middle ones are removed.
         self.db
             .prepare_cached(
                 "DELETE FROM incident_transcripts WHERE incident = ?1

@@ -1,5 +1,5 @@
-//! Writes: each is a struct beside the SQL it performs, and its [`Write`] is
-//! the one place where it is spelled.
+//! Writes: each is a struct beside the SQL it performs, defined by its
+//! [`Write`] alone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use watchtower_domain::incident::{Change, Exchange};
 
 use super::{StoreError, StoreWriter, WriteRefusal};
 
-/// Something to be written.
+/// Write to the store.
 pub trait Write: fmt::Debug + Send + 'static {
-    /// Result, handed over once it is durable.
+    /// Result, sent once it is durable.
     type Out: Send + 'static;
 
-    /// Writes it into the transaction that is open. A refusal must leave the
-    /// transaction as it was: what waited beside it is committed all the same.
+    /// Applies it to the open transaction. A refusal must leave the transaction
+    /// unchanged: the other writes of the group are committed all the same.
     ///
-    /// May be called again: where another write undoes their transaction, each
-    /// gets one of its own.
+    /// May be called again: where another write rolls their transaction back,
+    /// each gets one of its own.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Self::Out, WriteError>;
 
-    /// News it makes once it is durable, for the files beside the store and for
+    /// Announcement once it is durable, for the files beside the store and for
     /// subscribers; none by default.
     fn announcement<'a>(&'a self, _out: &'a Self::Out) -> Option<Announcement<'a>> {
         None
     }
 }
 
-/// Why a write was not applied.
+/// Reason of a write that was not applied.
 #[derive(Debug)]
 pub enum WriteError {
-    /// It changed nothing, and undoes nothing.
+    /// Rejected without any effect.
     Refused(WriteRefusal),
-    /// Undoes the transaction.
+    /// Rolls the transaction back.
     Database(rusqlite::Error),
 }
 
@@ -51,7 +51,7 @@ impl From<rusqlite::Error> for WriteError {
     }
 }
 
-/// News of a durable write.
+/// Announcement of a durable write.
 #[derive(Debug, Clone, Copy)]
 pub enum Announcement<'a> {
     /// A finding was recorded for the first time.
@@ -59,10 +59,10 @@ pub enum Announcement<'a> {
         seq: u64,
         finding: &'a Arc<Finding>,
         change: &'a Change,
-        /// Findings of its agent in its incident so far.
+        /// Number of findings of its agent in its incident so far.
         own_count: u64,
     },
-    /// Panel's opinions or verdict on an incident.
+    /// Opinions or verdict of the panel on an incident.
     Panel {
         exchange: &'a Exchange,
         change: &'a Change,
@@ -71,10 +71,10 @@ pub enum Announcement<'a> {
     Change(&'a Change),
 }
 
-/// A write in a group, whatever it results in.
+/// Write in a group, of any result type.
 pub trait PendingWrite: fmt::Debug + Send {
-    /// Applies it, and keeps its result or its refusal. An error undoes the
-    /// transaction.
+    /// Applies it, and keeps its result or its refusal. An error rolls the
+    /// transaction back.
     fn apply(&mut self, writer: &mut StoreWriter) -> rusqlite::Result<()>;
 
     /// Keeps the reason why its transaction was not committed.
@@ -83,7 +83,7 @@ pub trait PendingWrite: fmt::Debug + Send {
     /// Outcome; `None` before it was tried.
     fn outcome(&self) -> Option<Result<(), &WriteRefusal>>;
 
-    /// News it makes; `None` unless it was written.
+    /// Its announcement; `None` unless it was written.
     fn announcement(&self) -> Option<Announcement<'_>>;
 
     /// Sends the outcome to the waiting caller.
@@ -92,8 +92,8 @@ pub trait PendingWrite: fmt::Debug + Send {
 
 type WriteOutcome<W> = Result<<W as Write>::Out, WriteRefusal>;
 
-/// Makes a write ready for its group, and returns where its outcome arrives.
-/// It is closed when the write is dropped untried.
+/// Prepares a write for its group, and returns the receiver of its outcome,
+/// which is closed when the write is dropped untried.
 pub fn queue<W: Write>(write: W) -> (Box<dyn PendingWrite>, oneshot::Receiver<WriteOutcome<W>>) {
     let (reply, outcome) = oneshot::channel();
     let queued = QueuedWrite {
@@ -145,7 +145,7 @@ impl<W: Write> PendingWrite for QueuedWrite<W> {
     fn reply(self: Box<Self>) {
         let Self { outcome, reply, .. } = *self;
         if let Some(outcome) = outcome {
-            // Whoever waited may have gone; what is written stands all the same.
+            // The caller may have been dropped; the write is kept all the same.
             let _ = reply.send(outcome);
         }
     }

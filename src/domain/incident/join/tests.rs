@@ -24,7 +24,7 @@ fn worse(second: i64) -> Finding {
     }
 }
 
-/// Ten minutes without it are a quiet time.
+/// Rules with ten minutes as the quiet time.
 fn rules(suppressions: &[KnownSuppression]) -> JoinRules<'_> {
     JoinRules {
         suppressions,
@@ -61,14 +61,14 @@ fn join(rules: JoinRules<'_>, known: &mut TrackedIncident, finding: &Finding) ->
     rules.join(known, finding, &Fingerprint::of(finding))
 }
 
-/// Lets all of them be compared, in the order of their keys.
+/// Compares all of them, in the order of their keys.
 fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
     let subject = Fingerprint::of(finding);
     let mut search = IncidentSearch::new(&subject);
     while let Some(keys) = search.next_keys() {
         assert!(!keys.is_empty());
         for (key, known) in (1..).zip(known) {
-            if search.wants(key) {
+            if search.is_candidate(key) {
                 search.consider(key, known);
             }
         }
@@ -77,7 +77,7 @@ fn search(finding: &Finding, known: &[TrackedIncident]) -> Option<i64> {
 }
 
 #[test]
-fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
+fn finding_joins_the_most_similar_and_newest() {
     let old = opened(&finding(FAILED, 0));
     let new = opened(&finding(FAILED, 60));
     let other = opened(&finding(OTHER, 90));
@@ -91,12 +91,12 @@ fn a_finding_joins_what_is_most_like_it_and_was_seen_last() {
 }
 
 #[test]
-fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
+fn lookup_ends_at_the_same_lines() {
     let subject = Fingerprint::of(&finding(FAILED, 0));
     let known = opened(&finding(FAILED, 0));
     let mut sure = IncidentSearch::new(&subject);
     assert_eq!(sure.next_keys(), Some(subject.line_keys()));
-    assert!(sure.wants(1) && !sure.wants(1));
+    assert!(sure.is_candidate(1) && !sure.is_candidate(1));
     sure.consider(1, &known);
     assert_eq!(sure.next_keys(), None);
     let mut unsure = IncidentSearch::new(&subject);
@@ -106,15 +106,15 @@ fn nothing_else_is_looked_up_once_the_same_lines_are_known() {
 }
 
 #[test]
-fn a_finding_is_compared_with_few() {
+fn candidates_are_bounded() {
     let subject = Fingerprint::of(&finding(FAILED, 0));
     let mut search = IncidentSearch::new(&subject);
-    let wanted = (0..1000).filter(|key| search.wants(*key)).count();
-    assert_eq!(wanted, CANDIDATES);
+    let compared = (0..1000).filter(|key| search.is_candidate(*key)).count();
+    assert_eq!(compared, CANDIDATES);
 }
 
 #[test]
-fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
+fn suppressed_incident_is_closed_unless_more_severe() {
     let all = [suppression()];
     let known = finding(FAILED, 60);
     let (opened, effect) = rules(&all).open(&known, Fingerprint::of(&known), Uuid::nil());
@@ -136,27 +136,27 @@ fn what_is_suppressed_is_closed_at_once_unless_it_is_worse() {
 }
 
 #[test]
-fn an_open_incident_tells_what_is_new_about_it() {
+fn open_incident_reports_its_changes() {
     let mut known = opened(&finding(FAILED, 0));
-    let mut told = |finding: &Finding| {
+    let mut joined = |finding: &Finding| {
         let effect = join(rules(&[]), &mut known, finding);
         assert_eq!(effect.decision, None);
         (effect.news, effect.rose, known.version)
     };
     assert_eq!(
-        told(&finding(FAILED, 10)),
+        joined(&finding(FAILED, 10)),
         (ChangeReason::Repeated, false, 1)
     );
     assert_eq!(
-        told(&finding(LATER, 20)),
+        joined(&finding(LATER, 20)),
         (ChangeReason::NewEvidence, false, 1)
     );
     let mut by_another = finding(FAILED, 30);
     by_another.agent = "DevOps".to_owned();
-    assert_eq!(told(&by_another), (ChangeReason::NewAgent, false, 1));
-    assert_eq!(told(&worse(40)), (ChangeReason::SeverityRose, true, 2));
+    assert_eq!(joined(&by_another), (ChangeReason::NewAgent, false, 1));
+    assert_eq!(joined(&worse(40)), (ChangeReason::SeverityRose, true, 2));
     assert_eq!(
-        told(&finding(FAILED, 640)),
+        joined(&finding(FAILED, 640)),
         (ChangeReason::Returned, false, 2)
     );
     let incident = known.incident;
@@ -169,9 +169,9 @@ fn an_open_incident_tells_what_is_new_about_it() {
 }
 
 #[test]
-fn a_changing_screen_is_still_after_a_while() {
+fn alerts_for_new_evidence_are_bounded() {
     let mut known = opened(&finding(FAILED, 0));
-    known.told = MOST_TOLD;
+    known.alerts = MOST_ALERTS;
     let effect = join(rules(&[]), &mut known, &finding(LATER, 1));
     assert_eq!(
         (effect.news, effect.learned),
@@ -180,7 +180,7 @@ fn a_changing_screen_is_still_after_a_while() {
 }
 
 #[test]
-fn a_closed_incident_is_reopened_for_a_reason() {
+fn closed_incident_is_reopened_with_a_reason() {
     let first = finding(FAILED, 0);
     let named = "Failed password for admin from 203.0.113.4 port 515 ssh2 host=web-77";
     let mut unlearned = closed(&first);
@@ -222,7 +222,7 @@ fn a_closed_incident_is_reopened_for_a_reason() {
 }
 
 #[test]
-fn a_false_alarm_stays_closed_until_something_is_new() {
+fn false_positive_stays_closed_until_a_new_entity() {
     let all = [suppression()];
     let mut known = closed(&finding(FAILED, 0));
     known.suppression = Some(7);
@@ -239,7 +239,7 @@ fn a_false_alarm_stays_closed_until_something_is_new() {
 }
 
 #[test]
-fn what_comes_late_is_dated_back_and_a_clock_that_jumped_is_not() {
+fn late_finding_is_backdated_within_the_limit() {
     let mut known = opened(&finding(FAILED, 10_000));
     join(rules(&[]), &mut known, &finding(FAILED, 9_500));
     assert_eq!(known.incident.first_seen, at(9_500));

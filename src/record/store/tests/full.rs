@@ -1,7 +1,7 @@
-//! A record filled to its cap, and another day's work.
+//! A record filled to its cap, and another day of load.
 //!
-//! `WATCHTOWER_RECORD_MEGABYTES` sets the cap (16 unless said), and
-//! `--nocapture` shows the figures for docs/performance.md.
+//! `WATCHTOWER_RECORD_MEGABYTES` sets the cap (default 16), and `--nocapture`
+//! shows the figures for docs/performance.md.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::*;
 /// Parts of the day.
 const ROUNDS: u64 = 72;
 
-/// Figures of a record.
+/// Measures of a record.
 struct Filled {
     writer: StoreWriter,
     readers: Readers,
     manual_clock: ManualClock,
-    /// For words that nobody has written yet.
+    /// Generator of unique words.
     seed: u32,
     findings: usize,
 }
@@ -50,7 +50,7 @@ impl Filled {
         );
     }
 
-    /// So many screens of 50 lines, and a still of each tenth.
+    /// Stores screens of 50 lines each, and a still of each tenth.
     fn show(&mut self, screens: usize) {
         let stream = StreamName::new("team").unwrap();
         for screen in 0..screens {
@@ -83,7 +83,7 @@ impl Filled {
         }
     }
 
-    /// Time searches and lists take, the middle one of many.
+    /// Median latency of searches and lists.
     fn speed(&mut self) -> [Duration; 3] {
         let mut took: [Vec<Duration>; 3] = Default::default();
         for n in 0..40 {
@@ -128,8 +128,7 @@ impl Filled {
     }
 }
 
-/// Sizes of what is in a folder: the database, its log and index, and the
-/// evidence.
+/// Sizes in a folder: the database, its log and index, and the evidence.
 fn files(dir: &Path) -> Vec<(String, u64)> {
     let entries = std::fs::read_dir(dir).unwrap().flatten();
     let sizes = entries.map(|entry| {

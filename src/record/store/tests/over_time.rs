@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A wall's clock and one that is never set, both moved by hand.
+/// Wall clock and monotonic clock, both set by the test.
 #[derive(Clone)]
 pub(super) struct ManualClock(Arc<std::sync::Mutex<(Timestamp, std::time::Duration)>>);
 
@@ -53,7 +53,7 @@ fn found(readers: &Readers) -> usize {
     readers.findings_after(0, 1000).unwrap().len()
 }
 
-/// A record of at most so many bytes, by a clock that is turned by hand.
+/// Record with a size limit in bytes, by a clock set by the test.
 pub(super) fn capped(dir: &Path, cap: u64) -> (StoreWriter, Readers, ManualClock) {
     let settings = StoreSettings {
         max_bytes: cap,
@@ -75,7 +75,7 @@ pub(super) fn sweep_all(writer: &mut StoreWriter) {
 }
 
 #[test]
-fn a_clock_that_jumps_at_a_start_erases_nothing() {
+fn clock_jump_at_start_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -100,7 +100,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
     manual_clock.go(60 * 60);
     sweep_all(&mut writer);
     assert_eq!(found(&readers), 2);
-    // Old findings go, once the clock has gone evenly for a day.
+    // Old findings are removed once the clocks have agreed for a day.
     manual_clock.set(days(1));
     sweep_all(&mut writer);
     manual_clock.go(2 * DAY);
@@ -116,7 +116,7 @@ fn a_clock_that_jumps_at_a_start_erases_nothing() {
 }
 
 #[test]
-fn what_is_stamped_in_the_future_does_not_keep_the_old() {
+fn future_timestamp_does_not_keep_old_records() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -137,9 +137,10 @@ fn what_is_stamped_in_the_future_does_not_keep_the_old() {
     assert_eq!(found(&readers), 0);
 }
 
-/// More than one step removes, of each kind, was stamped 400 days ahead.
+/// More records of each kind than one step removes, with timestamps 400 days
+/// ahead.
 #[test]
-fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
+fn many_future_timestamps_do_not_keep_old_records() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -182,7 +183,7 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
         let set = format!("UPDATE {stamp} = ?1");
         writer.db.execute(&set, [future]).unwrap();
     }
-    // The clock is right again, and what it stamped is no older than this.
+    // The clock is right again, and its timestamps are no older than this.
     writer.go_by(manual_clock.clock()).unwrap();
     manual_clock.go(2 * DAY);
     sweep_all(&mut writer);
@@ -210,7 +211,7 @@ fn a_whole_window_stamped_in_the_future_does_not_keep_the_old() {
 }
 
 #[test]
-fn a_clock_set_back_makes_nothing_old() {
+fn clock_set_back_makes_nothing_old() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = month_at(dir.path());
     let manual_clock = ManualClock::at(days(0));
@@ -228,7 +229,7 @@ fn a_clock_set_back_makes_nothing_old() {
 
 /// 24 hours of text and stills under a cap that they reach again and again.
 #[test]
-fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
+fn day_under_a_cap_loses_no_finding_and_bounds_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let cap = 4_000_000;
     let (mut writer, readers, manual_clock) = capped(dir.path(), cap);
@@ -283,7 +284,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
     drop((readers, writer));
     let file = std::fs::metadata(dir.path().join("watchtower.db")).unwrap();
     assert!(file.len() <= cap, "{}", file.len());
-    // A cap that is lowered takes text, and the file gets smaller by it.
+    // A lowered cap removes text, and shrinks the file.
     let settings = StoreSettings {
         max_bytes: 1_000_000,
         ..StoreSettings::default()
@@ -297,7 +298,7 @@ fn a_day_under_a_cap_costs_no_finding_and_keeps_the_file_small() {
 }
 
 #[test]
-fn after_a_stop_the_database_alone_is_whole() {
+fn database_is_complete_without_its_log_after_a_stop() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     writer.try_write(&mut [publication("Failed password for a from 192.0.2.1", b"one")]);
@@ -314,7 +315,7 @@ fn after_a_stop_the_database_alone_is_whole() {
 }
 
 #[test]
-fn a_false_positive_hides_nobody_else() {
+fn false_positive_hides_no_other_entity() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, readers) = open_at(dir.path());
     let line = |by: &str| format!("Failed password for admin SRC={by} DST=192.0.2.10 ssh2");

@@ -1,18 +1,18 @@
-//! The brightness of a picture at half its size, and how much of it moved.
+//! Luma plane of a picture at half its size, and motion between two.
 
 use crate::picture::Picture;
 
-/// Side of a tile, in averaged samples.
+/// Side of a tile in averaged samples.
 pub(super) const TILE: usize = 16;
-/// The same in pixels of the picture.
+/// Side of a tile in pixels of the picture.
 pub(super) const TILE_PIXELS: u32 = 2 * TILE as u32;
 
-/// Distance in brightness a sample has to move to count: on a clean stream, and
-/// on one whose encoder has few bits.
+/// Minimum luma difference of a changed sample: on a clean stream, and on one
+/// of a low-bitrate encoder.
 const FINE: u8 = 24;
 const COARSE: u8 = 64;
 
-/// Samples of a tile that moved that far.
+/// Samples of a tile above each difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Moved {
     pub(super) fine: u16,
@@ -21,7 +21,7 @@ pub(super) struct Moved {
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Luma {
-    /// Size in pixels of the picture averaged: an odd row or column has no
+    /// Size in pixels of the averaged picture: an odd row or column has no
     /// sample.
     pub(super) picture: (u32, u32),
     pub(super) width: usize,
@@ -29,7 +29,7 @@ pub(super) struct Luma {
 }
 
 impl Luma {
-    /// Takes a picture's place in the memory of an older one.
+    /// Averages a picture into the buffer of an older one.
     pub(super) fn take(&mut self, picture: &Picture) {
         let stride = picture.width as usize;
         let (width, height) = (stride / 2, picture.height as usize / 2);
@@ -41,7 +41,7 @@ impl Luma {
             let (upper, lower) = rows.split_at(stride);
             let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
             for (sample, (a, b)) in half.iter_mut().zip(pairs) {
-                // Pairs as words: the compiler makes wide instructions of it.
+                // Pairs as words, which the compiler vectorises.
                 let (a, b) = (
                     u16::from_le_bytes([a[0], a[1]]),
                     u16::from_le_bytes([b[0], b[1]]),
@@ -62,8 +62,7 @@ impl Luma {
         height.div_ceil(TILE)
     }
 
-    /// Per tile, row by row, how much differs from another picture of the same
-    /// size.
+    /// Differences per tile, row by row, from another picture of the same size.
     pub(super) fn moved(&self, other: &Self, moved: &mut Vec<Moved>) {
         moved.clear();
         moved.resize(self.columns() * self.rows(), Moved::default());
@@ -88,7 +87,7 @@ impl Luma {
         }
     }
 
-    /// Takes over one tile of another picture of the same size.
+    /// Copies one tile of another picture of the same size.
     pub(super) fn copy_tile(&mut self, other: &Self, tile: usize) {
         let (column, row) = (tile % self.columns(), tile / self.columns());
         let left = column * TILE;

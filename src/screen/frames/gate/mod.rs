@@ -1,14 +1,14 @@
-//! Has the picture changed, and where?
+//! Change gate: detection and location of changes of a picture.
 //!
 //! Tiles of the picture at half its size are compared with what they showed
 //! when they last counted as changed, so that slow drift adds up. A tile counts
-//! when it differs in two samples running, which drops the moving mouse;
-//! another window counts at once. Small spots that change again and again (a clock, a cursor, a spinner) stop
-//! counting until they rest; large ones (a terminal that scrolls, a film) go on
-//! counting, but seldom and marked as restless. A heartbeat, another size and
-//! the first look count as changed all over.
+//! when it differs in two consecutive samples, which filters the moving mouse
+//! pointer; another window counts at once. Small areas that change repeatedly
+//! (a clock, a cursor, a spinner) are ignored until they rest; large ones (a
+//! scrolling terminal, a video) still count, but seldom and marked as restless.
+//! A heartbeat, another size and the first picture count as changed completely.
 //!
-//! Pure: pictures and times come in, a verdict goes out.
+//! Pure: pictures and times in, changes out.
 
 mod luma;
 mod noise;
@@ -22,28 +22,31 @@ use noise::Noise;
 use crate::changed_regions::{Changes, regions};
 use crate::picture::Picture;
 
-/// After so long without one, everything counts as changed.
+/// Heartbeat: time without a generation after which everything counts as
+/// changed.
 const HEARTBEAT: SignedDuration = SignedDuration::from_secs(30);
-/// A tile that counted as changed so often of late is restless.
+/// Recent changes from which a tile is restless.
 const RESTLESS: f32 = 3.0;
-/// Share of that count left after a second.
+/// Share of that count left after a second (decay).
 const FORGETS: f32 = 0.93;
-/// So long unmoved, a restless tile has come to rest and counts once more.
+/// Time without motion after which a restless tile has come to rest and counts
+/// once more.
 const RESTED: SignedDuration = SignedDuration::from_secs(3);
-/// More tiles than a clock or a spinner has.
+/// Minimum tiles of a large restless area: more than a clock or a spinner has.
 const LARGE: u64 = 12;
-/// Between two generations that only restless tiles make.
+/// Minimum interval of generations made only by restless tiles.
 const SELDOM: SignedDuration = SignedDuration::from_millis(1900);
-/// Share of the samples in which something stirs on a screen with a clock.
+/// Share of samples with motion above which a screen moves most of the time, as
+/// with a clock.
 const MOST: f32 = 0.5;
-/// From this share of the tiles on it is another window.
+/// Minimum share of changed tiles for another window.
 const SWITCH: f64 = 0.5;
-/// Between two switches that count at once; what follows faster is a film.
+/// Minimum interval of switches that count at once; faster ones are a video.
 const SWITCHES: SignedDuration = SignedDuration::from_secs(2);
-/// Share of the tiles up to which a picture that moves counts as settled: less
-/// is a mouse, a clock, a row.
+/// Maximum share of moving tiles of a settled picture: a mouse pointer, a
+/// clock, a row.
 const SETTLED: f64 = 0.02;
-/// Samples of a tile that moved from one picture to the next when anything did.
+/// Minimum changed samples of a tile for motion between two pictures.
 const STIRRED: u16 = 1;
 
 /// Change gate of one stream: tiles last shown and their activity.
@@ -59,20 +62,20 @@ pub(crate) struct ChangeGate {
     noise: Noise,
     changes: Arc<Changes>,
     heartbeat: Timestamp,
-    /// The last generation that only restless tiles made.
+    /// Last generation made only by restless tiles.
     restless_at: Timestamp,
     sampled_at: Timestamp,
     switched_at: Timestamp,
-    /// Share of the last samples in which something stirred, and whether that
-    /// was most of them when something last did.
+    /// Share of the last samples with motion, and whether it was most of them
+    /// at the last motion.
     liveliness: f32,
     ticking: bool,
 }
 
-/// Why all of a picture counts as changed.
+/// Reason that all of a picture counts as changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResetReason {
-    /// The first picture, or the first of another size.
+    /// First picture, or the first of another size.
     Another,
     /// Another window.
     Switch,
@@ -80,9 +83,9 @@ enum ResetReason {
 
 #[derive(Debug, Clone, Copy)]
 struct Tile {
-    /// It differed in the last sample too.
+    /// Flag: it differed in the last sample too.
     differed: bool,
-    /// Recent times it counted as changed, decaying by [`FORGETS`].
+    /// Recent changes, decaying by [`FORGETS`].
     turns: f32,
     noisy: bool,
     differed_at: Timestamp,
@@ -109,13 +112,13 @@ impl ChangeGate {
         }
     }
 
-    /// Takes the next picture, which would begin generation `seq` if it changed
-    /// anything. About a millisecond for 1920x1080.
-    pub(crate) fn look(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
+    /// Compares the next picture, which begins generation `seq` if it changed.
+    /// Takes about a millisecond for 1920x1080.
+    pub(crate) fn process(&mut self, picture: &Picture, seq: u64, at: Timestamp) -> Arc<Changes> {
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.take(picture);
         let another = self.now.picture != self.generation.picture || self.tiles.is_empty();
-        // A clock that was set back would stop the heartbeat.
+        // A clock set back would stop the heartbeat.
         let since = at.duration_since(self.heartbeat);
         if another {
             self.renew(ResetReason::Another, seq, at);
@@ -135,7 +138,7 @@ impl ChangeGate {
         Arc::clone(&self.changes)
     }
 
-    /// All of it is new.
+    /// Marks all of it as changed.
     fn renew(&mut self, beat: ResetReason, seq: u64, at: Timestamp) {
         let another = beat == ResetReason::Another;
         self.generation.clone_from(&self.now);
@@ -164,9 +167,9 @@ impl ChangeGate {
         });
     }
 
-    /// All of it is worth another look, though nobody saw it change: only
-    /// `whole` tells. What differs for the first time is not taken for known:
-    /// the next sample has to tell a change from a mouse that passed.
+    /// Heartbeat: all of it counts as changed without a detected change, in
+    /// `whole` only. Tiles that differ for the first time stay unconfirmed: the
+    /// next sample distinguishes a change from a passing mouse pointer.
     fn beat(&mut self, seq: u64, at: Timestamp) {
         self.heartbeat = at;
         for (index, tile) in self.tiles.iter().enumerate() {
@@ -177,7 +180,7 @@ impl ChangeGate {
         Arc::make_mut(&mut self.changes).whole = seq;
     }
 
-    /// Another window counts at once: no mouse is that large.
+    /// Another window counts at once: no mouse pointer is that large.
     fn is_switch(&self, at: Timestamp) -> bool {
         let differs = self
             .moved
@@ -231,7 +234,7 @@ impl ChangeGate {
         changes.settling = settling;
     }
 
-    /// Tiles that turned and make a new generation.
+    /// Changed tiles that make a new generation.
     fn counted(&mut self, turned: &[usize], at: Timestamp) -> Vec<usize> {
         let settled = turned.iter().filter(|index| !self.tiles[**index].noisy);
         if settled.count() >= self.noise.fewest_tiles() {
@@ -252,7 +255,7 @@ impl ChangeGate {
         large
     }
 
-    /// Without the restless tiles that hang together in small spots.
+    /// Removes restless tiles in small connected areas.
     fn without_spots(&self, turned: &[usize]) -> Vec<usize> {
         let noisy: Vec<bool> = self.tiles.iter().map(|tile| tile.noisy).collect();
         if !noisy.contains(&true) {
@@ -282,7 +285,7 @@ impl ChangeGate {
         moved.count() as f64 > SETTLED * self.stirred.len() as f64
     }
 
-    /// When anything last moved from one picture to the next.
+    /// Time of the last motion between two pictures.
     fn motion(&mut self, at: Timestamp) -> Timestamp {
         self.now.moved(&self.before, &mut self.stirred);
         let stirred = self.stirred.iter().any(|moved| moved.fine > STIRRED);

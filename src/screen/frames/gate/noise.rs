@@ -1,26 +1,26 @@
-//! Noise level of a stream, and the threshold of a change that follows from it.
+//! Noise level of a stream, and the threshold of changes for it.
 //!
-//! A starved encoder leaves smears that move samples of many tiles at once; a
-//! person changes few tiles and those a lot. So the tiles that nothing strong
-//! happened to measure the noise floor.
+//! A low-bitrate encoder leaves artefacts that change samples of many tiles at
+//! once; a user changes few tiles, and those strongly. So the tiles without
+//! strong changes measure the noise floor.
 
 use super::luma::Moved;
 
-/// Samples of a tile that have to move: of those moved a little on a clean
-/// stream, of those moved far on a noisy one.
+/// Minimum changed samples of a tile: of the fine measure on a clean stream, of
+/// the coarse one on a noisy one.
 const FINE_SAMPLES: u16 = 6;
 const COARSE_SAMPLES: u16 = 13;
-/// Tiles that have to change at least on a noisy stream, where one alone may
-/// be the encoder's.
+/// Minimum changed tiles on a noisy stream, where a single one may be an
+/// artefact.
 const COARSE_TILES: usize = 4;
-/// A tile with fewer far samples is one nobody touched, unless nearly all of
-/// it moved a little: then something was laid over the screen.
+/// Maximum coarse changes of an untouched tile, unless nearly all of it changed
+/// slightly: then an overlay covers the screen.
 const QUIET: u16 = 3;
 const LAID_OVER: u16 = 96;
-/// Share of untouched tiles that look changed to the fine measure.
+/// Share of untouched tiles that the fine measure counts as changed.
 const NOISY: f32 = 0.012;
 const CLEAN: f32 = 0.004;
-/// Weight of a new sample against what was learnt.
+/// Weight of a new sample in the moving average.
 const LEARNS: f32 = 0.15;
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Noise {
             all += 1.0;
             smeared += f32::from(u8::from(tile.fine > FINE_SAMPLES / 2));
         }
-        // Too few to tell.
+        // Too few for a measurement.
         if all * 4.0 < moved.len() as f32 {
             return;
         }

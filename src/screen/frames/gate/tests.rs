@@ -3,7 +3,7 @@ use super::*;
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 
-/// A word of 12 pixels' height, or something like it.
+/// Pattern like a word, 12 pixels high.
 fn write(picture: &mut Picture, x: u32, y: u32, width: u32, shade: u8) {
     for row in y..y + 12 {
         for column in (x..x + width).filter(|column| (column / 2) % 2 == 0) {
@@ -27,12 +27,12 @@ impl GateFeed {
         }
     }
 
-    /// The next sample, half a second later: whether a generation began.
+    /// Passes the next sample, half a second later; true if a generation began.
     fn show(&mut self, picture: &Picture) -> bool {
         self.seq += 1;
         self.ms += 500;
         let at = Timestamp::from_millisecond(self.ms).unwrap();
-        let changes = self.gate.look(picture, self.seq, at);
+        let changes = self.gate.process(picture, self.seq, at);
         changes.whole == self.seq || changes.generations.contains(&self.seq)
     }
 
@@ -42,7 +42,7 @@ impl GateFeed {
 }
 
 #[test]
-fn noise_is_no_change_and_a_word_is_at_the_second_look() {
+fn noise_is_no_change_and_a_word_counts_at_the_second_sample() {
     let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     assert!(feed.show(&picture), "the first look");
@@ -94,11 +94,11 @@ fn a_passing_mouse_is_no_change() {
 }
 
 #[test]
-fn a_clock_stops_counting_and_counts_once_when_it_rests() {
+fn clock_is_ignored_and_counts_once_at_rest() {
     let mut feed = GateFeed::new();
     let mut picture = Picture::grey(WIDTH, HEIGHT);
     feed.show(&picture);
-    // A second a change, as a clock has.
+    // One change a second, as of a clock.
     let mut generations = Vec::new();
     for tick in 0..50 {
         write(
@@ -125,7 +125,7 @@ fn a_clock_stops_counting_and_counts_once_when_it_rests() {
 }
 
 #[test]
-fn a_scrolling_terminal_goes_on_counting() {
+fn scrolling_terminal_still_counts() {
     let mut feed = GateFeed::new();
     let mut late = 0;
     for step in 0..50_u32 {
@@ -142,7 +142,7 @@ fn a_scrolling_terminal_goes_on_counting() {
 }
 
 #[test]
-fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
+fn still_picture_has_a_heartbeat_without_motion() {
     let mut feed = GateFeed::new();
     let picture = Picture::grey(WIDTH, HEIGHT);
     let generations: Vec<_> = (0..122).map(|_| feed.show(&picture)).collect();
@@ -156,14 +156,14 @@ fn a_still_picture_has_a_heartbeat_and_says_that_it_is_still() {
 }
 
 #[test]
-fn a_starved_encoder_is_found_out() {
+fn low_bitrate_encoder_is_detected() {
     let mut feed = GateFeed::new();
     let clean = Picture::grey(WIDTH, HEIGHT);
     feed.show(&clean);
     let mut generations = Vec::new();
     for sample in 0..40_u32 {
         let mut picture = clean.clone();
-        // Smears in one tile of eight, other ones all the time.
+        // Artefacts in one tile of eight, others each time.
         for (at, value) in picture.y.iter_mut().enumerate() {
             let (x, y) = (at as u32 % WIDTH / 32, at as u32 / WIDTH / 32);
             if (x + y * 3 + sample / 3) % 8 == 0 && (at / 2) % 8 == 0 {
@@ -181,7 +181,7 @@ fn a_starved_encoder_is_found_out() {
 }
 
 #[test]
-fn any_size_is_taken_and_another_one_is_another_picture() {
+fn any_size_is_accepted_and_a_new_size_resets() {
     let mut feed = GateFeed::new();
     for (width, height) in [
         (1, 1),
