@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use watchtower::domain::finding::Finding;
+use watchtower::record::Record;
+use watchtower::record::settings::StoreSettings;
 
-use crate::common::serve::TestServer;
-use crate::console::fixture::{opened, press, quiet, report, reported};
+use crate::common::serve::{Setup, TestServer};
+use crate::console::fixture::{NOBODY, opened, press, quiet, report, reported};
 
 const MANY: usize = 50_000;
 const BURST: usize = 2_000;
@@ -16,25 +19,47 @@ const LONGEST: &str = "window.long.sort((one, other) => other - one)";
 const WATCHED: &str = "window.long = []; new PerformanceObserver((list) => { \
     for (const one of list.getEntries()) window.long.push(one.duration); }).observe({type: 'longtask'});";
 
+/// Report of an event of which there are two, then a different one.
+fn event(number: usize) -> serde_json::Value {
+    reported(number / 2, &format!("Event {}", number / 2))
+}
+
 async fn all(server: &TestServer, numbers: std::ops::Range<usize>) {
     futures_util::stream::iter(numbers)
-        .map(|number| async move {
-            // Two of one kind, then a different one.
-            report(
-                server,
-                &reported(number / 2, &format!("Event {}", number / 2)),
-            )
-            .await;
-        })
+        .map(|number| async move { report(server, &event(number)).await })
         .buffer_unordered(64)
         .collect::<Vec<_>>()
         .await;
 }
 
+/// Writes findings into the record of a server that is not started yet.
+async fn store(setup: &Setup, numbers: std::ops::Range<usize>) {
+    let folder = setup.folder.path();
+    let (record, writer) = Record::open(
+        &folder.join("data"),
+        &folder.join("logs"),
+        &[],
+        &StoreSettings::default(),
+    )
+    .unwrap();
+    futures_util::stream::iter(numbers)
+        .map(|number| {
+            let finding: Finding = serde_json::from_value(event(number)).unwrap();
+            let record = record.clone();
+            async move { record.publish(finding).await.unwrap() }
+        })
+        .buffer_unordered(256)
+        .collect::<Vec<_>>()
+        .await;
+    drop(record);
+    writer.join().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
-    let server = quiet().await;
-    all(&server, 0..MANY).await;
+    let setup = Setup::new().agents(NOBODY);
+    store(&setup, 0..MANY).await;
+    let server = setup.start().await;
     let browser = opened(&server, "/").await;
     browser.prepare(WATCHED).await;
     browser.open(&server.http_url("/")).await;
