@@ -32,9 +32,9 @@ step() { printf "\n== %s (%d s)\n" "$*" "$SECONDS"; }
 
 step 'formatting'
 cargo fmt --all --check
-step 'lints'
-cargo clippy --locked --all-targets -- --deny warnings
 if $quick; then
+  step 'lints'
+  cargo clippy --locked --all-targets -- --deny warnings
   step 'unit tests'
   cargo test --locked --lib
   step 'types of the page'
@@ -45,11 +45,32 @@ step 'shell scripts'
 for script in scripts/*.sh demo/*.sh .ci/run; do bash -n "$script"; done
 step 'types of the page'
 scripts/check-page.sh
-step 'tests'
-cargo test --locked --no-fail-fast
+step 'lints, and builds of what the tests run'
+# As cargo clippy does it, but the wings are compiled at the same time: a check of
+# its own would compile every dependency a second time.
+export RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings
+cargo test --locked --no-run --all-targets
+
+failed=
+step 'tests in the browser'
+cargo test --locked --no-fail-fast --test browser || failed=yes
 # The tests have built the server already.
 export WATCHTOWER=$target/debug/watchtower
-step 'the API by its description'
-CHECK_API_ARGS='--seed 1 --phases coverage,fuzzing' scripts/check-api.sh 60
-step 'soak, shortened'
-scripts/soak.sh --short
+step 'the other tests; beside them the API by its description, and a soak, shortened'
+# Both wait more than they compute.
+beside=$(mktemp)
+{
+  CHECK_API_ARGS='--seed 1 --phases coverage,fuzzing' scripts/check-api.sh 60 && scripts/soak.sh --short
+} >"$beside" 2>&1 &
+trap 'rm -f "$beside"' EXIT
+others=()
+for file in tests/*.rs tests/*/main.rs; do
+  name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
+  [ "$name" = browser ] || others+=(--test "$name")
+done
+cargo test --locked --no-fail-fast --lib --bins "${others[@]}" || failed=yes
+cargo test --locked --no-fail-fast --doc || failed=yes
+step 'the API by its description, and a soak, shortened'
+wait "$!" || failed=yes
+cat "$beside"
+[ -z "$failed" ]
