@@ -6,6 +6,12 @@
 #   scripts/soak.sh           an hour, half an hour, a hundred kills
 #   scripts/soak.sh --short   a minute and three kills, for scripts/test.sh; what
 #                             is in cargo's tests has been run by them
+#   scripts/soak.sh mutants [ARGUMENT...]
+#                             hours: cargo-mutants over the decisions (domain,
+#                             screen's text and redaction, governor, budget,
+#                             packetizer); lists each change of the last commit
+#                             that no unit test notices. Arguments go to
+#                             cargo-mutants, as --shard 1/20 or -f FILE.
 #
 # Fails when the server's memory grows, when it ends by itself, or when a log
 # holds anything but whole lines. WATCHTOWER names the binary; by default the
@@ -18,10 +24,29 @@ cd "$root"
 say() { printf 'soak: %s\n' "$*"; }
 die() { printf 'soak: %s\n' "$*" >&2; exit 1; }
 
+mutants() { # cargo-mutants' arguments
+  command -v cargo-mutants >/dev/null || cargo install --locked --quiet cargo-mutants
+  local tree target=${CARGO_TARGET_DIR:-$root/target} code=0
+  # It changes sources in place: in a clone, whose builds are kept.
+  tree=$(mktemp -d)
+  trap 'rm -rf "$tree"' EXIT
+  git clone --quiet . "$tree"
+  [ $# -gt 0 ] && [[ " $* " == *' -f '* ]] || set -- "$@" \
+    -f 'src/domain/**' -f 'src/screen/text/**' -f 'src/screen/redact/**' \
+    -f 'src/analysts/governor/**' -f 'src/analysts/budget/**' -f src/transport/packetizer.rs
+  CARGO_TARGET_DIR=$target/mutants WATCHTOWER_MODELS=${WATCHTOWER_MODELS:-$root/models} \
+    cargo mutants --dir "$tree" --in-place --output "$target" --minimum-test-timeout 60 \
+    "$@" -- --lib || code=$?
+  say "$(wc -l <"$target/mutants.out/missed.txt") changes went unnoticed: $target/mutants.out/missed.txt"
+  # 2: some were missed, which is what was asked for.
+  [ "$code" -eq 2 ] || return "$code"
+}
+
 case ${1:-} in
+  mutants) shift; mutants "$@"; exit ;;
   '') long=yes reconnects=720 kills=100 ;;
   --short) long='' reconnects=12 kills=3 ;;
-  *) die "unknown argument '$1'; expected --short or nothing" ;;
+  *) die "unknown argument '$1'; expected --short, mutants or nothing" ;;
 esac
 
 if [ -z "${WATCHTOWER:-}" ]; then
@@ -81,13 +106,16 @@ wait "$server" || die "the server exited with $?"
 server=
 
 say "$kills kills while findings flow"
+lines() { [ ! -e "$work/logs/findings.jsonl" ] || wc -l <"$work/logs/findings.jsonl"; }
 for round in $(seq "$kills"); do
   start agents.toml
+  before=$(lines)
   # From where the trouble begins, so that every screen is worth a finding.
   push 12 18 &
   pusher=$!
-  # Long enough for screens to be read; a little different each time.
-  sleep "$((9 + round % 3)).$((RANDOM % 10))"
+  # A moment after the first finding of the round, each time a different one.
+  for _ in $(seq 300); do [ "$(lines)" = "$before" ] || break; sleep 0.1; done
+  sleep "$((RANDOM % 3)).$((RANDOM % 10))"
   kill -KILL "$server"
   wait "$server" 2>/dev/null || true
   server=
