@@ -35,6 +35,9 @@ pub struct Frame {
     pub pts: MediaTime,
     /// When the coded picture came in.
     pub captured_at: Timestamp,
+    /// When the first picture came in that showed what is new on this one since
+    /// the last reading; without a reader, since the last generation.
+    pub changed_at: Timestamp,
     pub picture: Arc<Picture>,
     pub changes: Arc<Changes>,
     /// The text on the picture in reading order; `None` until it was read.
@@ -84,6 +87,7 @@ impl Frame {
             told: 0,
             pts,
             captured_at,
+            changed_at: captured_at,
             picture,
             changes: Arc::new(Changes::all(seq, captured_at)),
             text: None,
