@@ -169,14 +169,41 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
+    /// Frames the enabled analysts need. Without one the watchdog alone looks, at
+    /// all streams.
+    pub fn frame_demand(&self) -> FrameDemand {
+        let every = self.enabled().any(|agent| agent.streams.is_empty());
+        let none = self.enabled().next().is_none();
+        let named = self
+            .enabled()
+            .flat_map(|agent| agent.streams.iter().cloned());
+        FrameDemand {
+            interval: if none {
+                DEFAULT_INTERVAL
+            } else {
+                SEEN_WITHIN / 2
+            },
+            streams: (!every && !none).then(|| named.collect()),
+        }
+    }
+}
+
+/// Frames that are to be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameDemand {
     /// Longest interval between decoded frames: two of them distinguish a change
     /// from a transient, and it has to be seen within [`SEEN_WITHIN`]. Without
-    /// an enabled agent, seldom.
-    pub fn fastest(&self) -> Duration {
-        match self.enabled().next() {
-            Some(_) => SEEN_WITHIN / 2,
-            None => DEFAULT_INTERVAL,
-        }
+    /// an enabled analyst, seldom.
+    pub interval: Duration,
+    /// Streams somebody looks at; `None`: all.
+    streams: Option<HashSet<StreamName>>,
+}
+
+impl FrameDemand {
+    /// True if somebody looks at the stream.
+    pub fn wants(&self, stream: &StreamName) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_none_or(|streams| streams.contains(stream))
     }
 }
 
@@ -278,7 +305,29 @@ mod tests {
                 .iter()
                 .all(|agent| !agent.persona.indicators.is_empty())
         );
-        assert_eq!(panel.fastest(), Duration::from_secs(1));
+        let demand = panel.frame_demand();
+        assert_eq!(demand.interval, Duration::from_secs(1));
+        assert!(demand.wants(&StreamName::new("any").unwrap()));
+    }
+
+    #[test]
+    fn frames_are_wanted_of_streams_an_enabled_analyst_looks_at() {
+        let agent = |name: &str, more: &str| {
+            format!("[[agent]]\nname = \"{name}\"\npersonality = \"p\"\nfocus = \"f\"\n{more}\n")
+        };
+        let wants = |text: String| {
+            let demand = Panel::parse(&text, "agents.toml").unwrap().frame_demand();
+            ["a", "b", "c"].map(|name| demand.wants(&StreamName::new(name).unwrap()))
+        };
+        let on = |streams: &str| agent("A", streams);
+        assert_eq!(wants(on("streams = [\"a\"]")), [true, false, false]);
+        let both = on("streams = [\"a\"]") + &agent("B", "streams = [\"b\", \"a\"]");
+        assert_eq!(wants(both), [true, true, false]);
+        let every = on("streams = [\"a\"]") + &agent("B", "");
+        assert_eq!(wants(every), [true; 3]);
+        let off = on("streams = [\"a\"]") + &agent("B", "enabled = false");
+        assert_eq!(wants(off), [true, false, false]);
+        assert_eq!(wants(String::new()), [true; 3], "the watchdog looks");
     }
 
     #[test]

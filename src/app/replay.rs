@@ -177,7 +177,7 @@ async fn run(
 
     let stream = StreamName::new(STREAM)?;
     let mut publisher = frames.open(&stream, codec::encode_jpeg);
-    let (film, mut pictures) = film(settings.file.clone(), config.panel.fastest() / 2);
+    let (film, mut pictures) = film(settings.file.clone(), config.panel.frame_demand().interval / 2);
     while let Some((picture, pts)) = pictures.recv().await {
         let at = codec::RECORDED_AT + SignedDuration::from_millis(pts.ms());
         run.pictures += 1;
