@@ -41,8 +41,12 @@ pub struct PanelConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     pub persona: Arc<Persona>,
-    /// Shortest interval between two scans.
+    /// Shortest interval between two scans of a stream by a hosted model. Rules
+    /// scan every reading.
     pub interval: Duration,
+    /// Scans by a hosted model that may begin within an interval, over all
+    /// streams.
+    pub requests_per_interval: usize,
     /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<StreamName>,
     /// Another model than `[model]`'s.
@@ -83,6 +87,7 @@ impl AgentConfig {
         Self {
             persona,
             interval: DEFAULT_INTERVAL,
+            requests_per_interval: 1,
             streams: Vec::new(),
             model: None,
             fallback: None,
@@ -261,6 +266,9 @@ pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
         interval: s
             .duration("interval", SECOND, 24 * HOUR)
             .unwrap_or(usual.interval),
+        requests_per_interval: s
+            .integer("requests_per_interval", 1, 64)
+            .map_or(usual.requests_per_interval, |n| n as usize),
         streams,
         model,
         fallback,
