@@ -11,6 +11,7 @@
 #   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
+#   scripts/bench.sh streams N  the sample looped on N streams (6): change to finding, CPU
 #   scripts/bench.sh record     a record at its cap, and a day's work on top
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
@@ -24,7 +25,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | record | parts) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, console, sinks, record or parts" ;; esac
+case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | record | parts | streams) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, streams, console, sinks, record or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -152,6 +153,37 @@ if [ "$which" = all ] || [ "$which" = link ]; then
   for factor in 0.6 1.2 2; do
     "$fanout" link "$factor" 1 0 "$seconds"
     "$fanout" link "$factor" 20 20 "$seconds"
+  done
+fi
+
+latency() { # QUANTILE of rules' findings, in seconds, from the histogram's buckets
+  curl -s "$http/metrics" | awk -v q="$1" '
+    /^watchtower_finding_latency_seconds_bucket/ && /provider="offline"/ {
+      match($0, /le="[^"]*"/); le[++n] = substr($0, RSTART + 4, RLENGTH - 5); count[n] = $NF
+    }
+    END {
+      if (!n || !count[n]) { print "none"; exit }
+      for (i = 1; count[i] < q * count[n]; i++);
+      if (le[i] == "+Inf") { printf "over %s s", le[i - 1]; exit }
+      low = i > 1 ? le[i - 1] : 0; before = i > 1 ? count[i - 1] : 0
+      printf "%.2f s", low + (le[i] - low) * (q * count[n] - before) / (count[i] - before)
+    }'
+}
+
+if [ "$which" = all ] || [ "$which" = streams ]; then
+  for streams in ${2:-1 6}; do
+    serve agents.toml
+    for n in $(seq "$streams"); do
+      # Each from elsewhere in the clip, so that they do not change together.
+      ffmpeg -nostdin -hide_banner -loglevel error -re -stream_loop -1 -ss "$((n * 11 % 70))" -i demo/demo.mp4 \
+        -c copy -f flv "rtmp://$rtmp/live/s$n" &
+      started+=("$!")
+    done
+    # Twice through the clip.
+    seconds=${SECONDS_MEASURED:-156} measure "the sample on $streams streams, five analysts"
+    found=$(curl -s "$http/metrics" | awk '/^watchtower_finding_latency_seconds_count/ && /offline/ { print $2 }')
+    printf '%s findings; change to finding: median %s, 95 %% within %s\n' "${found:-0}" "$(latency 0.5)" "$(latency 0.95)"
+    stop
   done
 fi
 

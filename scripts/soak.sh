@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Long runs: a publisher that reconnects every 5 s, ten minutes of calls of the
-# API, analysts that repeat themselves, and a server that is killed again and
+# Long runs: a publisher that reconnects every 5 s, twelve looped streams, ten
+# minutes of calls of the API, analysts that repeat themselves, and a server that is killed again and
 # again while findings flow.
 #
 #   scripts/soak.sh           an hour, half an hour, a hundred kills
@@ -147,6 +147,39 @@ quietly() { # WHAT IT MEANS, cargo test's arguments
   RUST_BACKTRACE=0 cargo test --locked --quiet "$@" >"$work/output" 2>&1 ||
     { cut -c1-2000 "$work/output" | tail -n 200 >&2; die "$failure"; }
 }
+
+say 'twelve streams of the sample, looped, for ten minutes'
+rm -rf "$work/data" "$work/logs"
+start agents.toml
+http=$(sed -n 's/.*HTTP listening on //p' "$work/output")
+pushers=()
+for n in $(seq 12); do
+  ffmpeg -nostdin -hide_banner -loglevel quiet -re -stream_loop -1 -ss "$((n * 6))" -i demo/demo.mp4 \
+    -c copy -f flv "rtmp://$rtmp/live/s$n" &
+  pushers+=("$!")
+done
+# Both seconds and memory are taken once each page has been seen.
+sleep 120
+warm=$(rss)
+sleep 480
+end=$(rss)
+page=$(curl -s "$http/metrics")
+kill "${pushers[@]}" 2>/dev/null || true
+wait "${pushers[@]}" 2>/dev/null || true
+say "memory: $warm kB after 2 minutes, $end kB after 10"
+[ "$end" -le $((warm + warm / 5 + 65536)) ] || die "memory grew from $warm kB to $end kB"
+for n in $(seq 12); do
+  grep -q "\"stream\":\"s$n\"" "$work/logs/findings.jsonl" || die "nothing was found on stream s$n"
+done
+# Twice the interval of 10 s, for nine of ten: the machine has other work.
+awk '/^watchtower_finding_latency_seconds_bucket/ && /offline/ && /le="20.0"/ { within = $NF }
+  /^watchtower_finding_latency_seconds_count/ && /offline/ { all = $NF }
+  END { print "soak: " within " of " all " findings within 20 s of the change"; exit !(all > 0 && within >= 0.9 * all) }' <<<"$page" ||
+  die 'twelve streams are not looked at in time'
+! grep -q panicked "$work/output" || die "the server panicked: $(grep panicked "$work/output" | head -n 3)"
+kill -TERM "$server"
+wait "$server" || die "the server exited with $?"
+server=
 
 say 'the API, called for ten minutes as its description says and as it does not'
 WATCHTOWER=$WATCHTOWER scripts/check-api.sh 600

@@ -61,7 +61,9 @@ impl AskService {
                 wait_for_room: None,
             };
             let asked = lease.ask(question.into(), &self.context, terms, |_| {});
-            let asked = asked.await.map_err(|wait| Failure::no_answer(wait.words))?;
+            let asked = asked
+                .await
+                .map_err(|no_room| Failure::no_answer(no_room.words))?;
             let reply = asked.result.and_then(Reply::answered)?;
             Ok(Answered {
                 reply,

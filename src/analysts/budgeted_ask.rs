@@ -10,7 +10,7 @@
 //! | | frame (`agent`) | review (`panel`) | person's question (`ask`) |
 //! |---|---|---|---|
 //! | no model can be asked | waits | waits | fails at once |
-//! | budget exhausted | waits 5 s at most, then takes the newest frame | waits for the budget | fails |
+//! | budget exhausted | keeps its place in the queue and waits 5 s at most, then takes the newest frame | waits for the budget, 5 s at a time | fails |
 //! | failure | next model of the chain, where that may help | counts as no opinion, asked again later | is reported |
 //! | time limit | the model's own | 180 s with all waiting | 45 s with all waiting |
 //! | transcript | of an answer with findings | of each review | none |
@@ -26,7 +26,7 @@ use watchtower_domain::transcript::Cost;
 use watchtower_models::model::{CostBound, Failure, Meter, Question, Reply};
 
 use super::AgentContext;
-use super::governor::Permit;
+use super::governor::{Permit, QueuePlace};
 use super::model_chain::ChainLink;
 use crate::budget::{BudgetWait, Reserved, persist};
 
@@ -63,16 +63,33 @@ pub(super) struct ModelLease {
     link: ChainLink,
     place: usize,
     permit: Option<Permit>,
+    /// Until the cost is reserved: who comes later reserves later.
+    queued: Option<QueuePlace>,
     reserved: Option<Reserved>,
 }
 
+/// Request without room in the budget: nothing was sent.
+#[derive(Debug)]
+pub(super) struct NoRoom {
+    /// Reason, for a status.
+    pub(super) words: String,
+    /// Place in the queue that it may keep.
+    pub(super) queued: Option<QueuePlace>,
+}
+
 impl ModelLease {
-    /// `permit`: the governor's; none for a model that has none.
-    pub(super) fn new(link: ChainLink, place: usize, permit: Option<Permit>) -> Self {
+    /// `admitted`: by the governor; none for a model that has none.
+    pub(super) fn new(
+        link: ChainLink,
+        place: usize,
+        admitted: Option<(QueuePlace, Permit)>,
+    ) -> Self {
+        let (queued, permit) = admitted.unzip();
         Self {
             link,
             place,
             permit,
+            queued,
             reserved: None,
         }
     }
@@ -100,7 +117,7 @@ impl ModelLease {
         context: &AgentContext,
         terms: AskTerms,
         say: impl Fn(&str),
-    ) -> Result<SettledAsk, BudgetWait> {
+    ) -> Result<SettledAsk, NoRoom> {
         let AskTerms {
             state,
             wait_for_room,
@@ -111,14 +128,17 @@ impl ModelLease {
         let meter = match self.reserve(bound, context).await {
             Ok(meter) => meter,
             Err(wait) => {
+                let queued = self.queued.take();
                 drop(self);
                 if let Some(longest) = wait_for_room {
                     say(&wait.words);
                     tokio::time::sleep(wait.length.min(longest)).await;
                 }
-                return Err(wait);
+                let words = wait.words;
+                return Err(NoRoom { words, queued });
             }
         };
+        self.queued = None;
         say(&state);
         let place = self.place;
         let (asked_at, began) = (Timestamp::now(), Instant::now());

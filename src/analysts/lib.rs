@@ -1,9 +1,10 @@
 //! The analysts: one supervised task per persona.
 //!
-//! An agent takes the newest frames off the bus, asks its model, and publishes
-//! what comes back. It has one request in flight, skips what it was too slow
-//! for, and never pays twice for an unchanged picture. What blocks it is
-//! reported in its log and in the roster.
+//! An agent takes the newest frames off the bus, stream by stream, asks its
+//! model, and publishes what comes back. Rules see every reading at once. Hosted
+//! models are asked at a pace, skip what they were too slow for, and are never
+//! paid twice for an unchanged picture. What blocks an agent is reported in its
+//! log and in the roster.
 
 pub mod settings;
 
@@ -19,6 +20,7 @@ mod governor;
 mod grounding;
 mod memory;
 mod model_chain;
+mod pace;
 mod panel;
 mod prompt_leak;
 mod transcripts;
@@ -169,25 +171,19 @@ struct AgentSupervisor {
 }
 
 impl AgentSupervisor {
-    /// Starts the agent again when it fails, ever more slowly.
+    /// Starts the agent again when it fails, ever more slowly. Its looks fail and
+    /// are started again one by one.
     async fn supervise(self, shutdown: CancellationToken) {
         const LONGEST: Duration = Duration::from_secs(60);
         let mut backoff = Backoff::up_to(LONGEST);
         loop {
-            let agent = Agent::new(self.member.clone(), self.context.clone());
-            let agent = agent.seated(self.table.clone(), self.leaving.clone());
-            let mut task = tokio::spawn(agent.run().in_current_span());
-            let ended = tokio::select! {
-                ended = &mut task => ended,
-                () = shutdown.cancelled() => {
-                    task.abort();
-                    // Waited for, so that nothing is published after this
-                    // returns.
-                    let _ = task.await;
-                    return;
-                }
-            };
-            let Err(failure) = ended else {
+            let agent = Agent::seated(
+                self.member.clone(),
+                self.context.clone(),
+                self.table.clone(),
+                (self.leaving.clone(), shutdown.clone()),
+            );
+            let Err(failure) = tokio::spawn(agent.run().in_current_span()).await else {
                 return;
             };
             let wait = backoff.next(None);

@@ -21,10 +21,6 @@ pub(super) struct Memories {
 }
 
 impl Memories {
-    pub(super) fn retain(&mut self, streams: &[StreamName]) {
-        self.streams.retain(|stream, _| streams.contains(stream));
-    }
-
     /// True if the stream has a context: anything was ever reported of it, or
     /// asked about.
     pub(super) fn knows(&self, stream: &StreamName) -> bool {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use watchtower_models::model::Model;
 
 use super::budgeted_ask::ModelLease;
+use super::governor::QueuePlace;
 use super::{AgentContext, Governor, Policy};
 use crate::settings::Priority;
 
@@ -112,25 +113,47 @@ impl ModelChain {
         context: &AgentContext,
         say: impl Fn(&str),
     ) -> ModelLease {
+        self.turn_again(from, context, None, say).await
+    }
+
+    /// The same for a request that had no room in the budget, and has kept its
+    /// place in the queue.
+    pub(super) async fn turn_again(
+        &self,
+        from: usize,
+        context: &AgentContext,
+        mut kept: Option<QueuePlace>,
+        say: impl Fn(&str),
+    ) -> ModelLease {
         loop {
             let place = self.place(from, context);
             let link = &self.links[place];
-            let turn = |permit| ModelLease::new(link.clone(), place, permit);
+            let turn = |admitted| ModelLease::new(link.clone(), place, admitted);
             let Some(governor) = &link.governor else {
                 return turn(None);
             };
             if let Some(words) = context.budget.refuses(self.priority) {
+                // Others may be asked meanwhile.
+                kept = None;
                 say(&words);
                 tokio::time::sleep(LOOK_AGAIN).await;
                 continue;
             }
-            let admitted = governor.admit(&say);
+            let queued = kept.take();
+            let queued = queued.filter(|queued| queued.is_in(governor, self.priority));
+            let admitted = async {
+                let queued = match queued {
+                    Some(queued) => queued,
+                    None => governor.queue(self.priority, &say).await,
+                };
+                (queued, governor.admit(&say).await)
+            };
             tokio::pin!(admitted);
             // Held on to while nobody else is to be asked: it has its place
             // in the queue.
             loop {
                 tokio::select! {
-                    permit = &mut admitted => return turn(Some(permit)),
+                    admitted = &mut admitted => return turn(Some(admitted)),
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
                 }
                 if self.place(from, context) != place {

@@ -41,8 +41,12 @@ pub struct PanelConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentConfig {
     pub persona: Arc<Persona>,
-    /// Shortest interval between two scans.
+    /// Shortest interval between two scans of a stream by a hosted model. Rules
+    /// scan every reading.
     pub interval: Duration,
+    /// Scans by a hosted model that may begin within an interval, over all
+    /// streams.
+    pub requests_per_interval: usize,
     /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<StreamName>,
     /// Another model than `[model]`'s.
@@ -83,6 +87,7 @@ impl AgentConfig {
         Self {
             persona,
             interval: DEFAULT_INTERVAL,
+            requests_per_interval: 1,
             streams: Vec::new(),
             model: None,
             fallback: None,
@@ -169,14 +174,41 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
+    /// Frames the enabled analysts need. Without one the watchdog alone looks, at
+    /// all streams.
+    pub fn frame_demand(&self) -> FrameDemand {
+        let every = self.enabled().any(|agent| agent.streams.is_empty());
+        let none = self.enabled().next().is_none();
+        let named = self
+            .enabled()
+            .flat_map(|agent| agent.streams.iter().cloned());
+        FrameDemand {
+            interval: if none {
+                DEFAULT_INTERVAL
+            } else {
+                SEEN_WITHIN / 2
+            },
+            streams: (!every && !none).then(|| named.collect()),
+        }
+    }
+}
+
+/// Frames that are to be decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameDemand {
     /// Longest interval between decoded frames: two of them distinguish a change
     /// from a transient, and it has to be seen within [`SEEN_WITHIN`]. Without
-    /// an enabled agent, seldom.
-    pub fn fastest(&self) -> Duration {
-        match self.enabled().next() {
-            Some(_) => SEEN_WITHIN / 2,
-            None => DEFAULT_INTERVAL,
-        }
+    /// an enabled analyst, seldom.
+    pub interval: Duration,
+    /// Streams somebody looks at; `None`: all.
+    streams: Option<HashSet<StreamName>>,
+}
+
+impl FrameDemand {
+    /// True if somebody looks at the stream.
+    pub fn wants(&self, stream: &StreamName) -> bool {
+        let streams = self.streams.as_ref();
+        streams.is_none_or(|streams| streams.contains(stream))
     }
 }
 
@@ -234,6 +266,9 @@ pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
         interval: s
             .duration("interval", SECOND, 24 * HOUR)
             .unwrap_or(usual.interval),
+        requests_per_interval: s
+            .integer("requests_per_interval", 1, 64)
+            .map_or(usual.requests_per_interval, |n| n as usize),
         streams,
         model,
         fallback,
@@ -278,7 +313,29 @@ mod tests {
                 .iter()
                 .all(|agent| !agent.persona.indicators.is_empty())
         );
-        assert_eq!(panel.fastest(), Duration::from_secs(1));
+        let demand = panel.frame_demand();
+        assert_eq!(demand.interval, Duration::from_secs(1));
+        assert!(demand.wants(&StreamName::new("any").unwrap()));
+    }
+
+    #[test]
+    fn frames_are_wanted_of_streams_an_enabled_analyst_looks_at() {
+        let agent = |name: &str, more: &str| {
+            format!("[[agent]]\nname = \"{name}\"\npersonality = \"p\"\nfocus = \"f\"\n{more}\n")
+        };
+        let wants = |text: String| {
+            let demand = Panel::parse(&text, "agents.toml").unwrap().frame_demand();
+            ["a", "b", "c"].map(|name| demand.wants(&StreamName::new(name).unwrap()))
+        };
+        let on = |streams: &str| agent("A", streams);
+        assert_eq!(wants(on("streams = [\"a\"]")), [true, false, false]);
+        let both = on("streams = [\"a\"]") + &agent("B", "streams = [\"b\", \"a\"]");
+        assert_eq!(wants(both), [true, true, false]);
+        let every = on("streams = [\"a\"]") + &agent("B", "");
+        assert_eq!(wants(every), [true; 3]);
+        let off = on("streams = [\"a\"]") + &agent("B", "enabled = false");
+        assert_eq!(wants(off), [true, false, false]);
+        assert_eq!(wants(String::new()), [true; 3], "the watchdog looks");
     }
 
     #[test]

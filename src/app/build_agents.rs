@@ -227,15 +227,17 @@ pub(crate) fn reader(
     if !config.reads_text() {
         return Ok(None);
     }
-    let ocr = Ocr::load(&config.places.models)?;
+    let ocr = &config.settings.ocr;
+    let readers = (0..ocr.readers()).map(|_| Ocr::load(&config.places.models));
+    let readers = readers.collect::<Result<Vec<_>, _>>()?;
     let settings = ReaderSettings {
-        share: config.settings.ocr.cpu_budget,
+        cores: ocr.cores(),
         own: config.panel.model.redact_patterns.clone(),
     };
     let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
     let record = record.map(|record| Arc::new(record) as Arc<dyn KeepText>);
     Ok(Some(ScreenReader::new(
-        ocr, frames, record, metrics, settings,
+        readers, frames, record, metrics, settings,
     )))
 }
 

@@ -1,4 +1,5 @@
-//! Decoders: one per live stream, for the lifetime of the stream.
+//! Decoders: one per live stream that somebody looks at, as long as both last.
+//! A viewer's re-encode has a decoder of its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_analysts::settings::FrameDemand;
 use watchtower_base::stream_name::StreamName;
 use watchtower_codec as codec;
 use watchtower_codec::metrics::CodecMetrics;
@@ -25,17 +27,25 @@ pub(super) async fn run(
     frames: FrameBus,
     streams: Gauge,
     metrics: Arc<CodecMetrics>,
-    fastest: watch::Receiver<Duration>,
+    mut demand: watch::Receiver<FrameDemand>,
     sources: CancellationToken,
 ) {
     let mut changes = hub.changes();
     let mut running = HashSet::new();
     let mut decoders = JoinSet::new();
+    let (fastest, _) = watch::channel(demand.borrow().interval);
     loop {
         changes.borrow_and_update();
-        let live = hub.streams();
-        let with_signal = live.iter().filter(|info| info.lost_since.is_none());
+        let wanted = demand.borrow_and_update().clone();
+        fastest.send_replace(wanted.interval);
+        let (live, idle): (Vec<_>, Vec<_>) =
+            (hub.streams().into_iter()).partition(|info| wanted.wants(&info.name));
+        let with_signal = live
+            .iter()
+            .chain(&idle)
+            .filter(|info| info.lost_since.is_none());
         streams.set(with_signal.count() as i64);
+        frames.set_idle(idle.into_iter().map(|info| info.name));
         for info in live {
             if running.insert(info.name.clone()) {
                 let work = decode(
@@ -43,13 +53,15 @@ pub(super) async fn run(
                     hub.clone(),
                     frames.clone(),
                     Arc::clone(&metrics),
-                    fastest.clone(),
+                    fastest.subscribe(),
+                    demand.clone(),
                 );
                 decoders.spawn(work);
             }
         }
         tokio::select! {
             _ = changes.changed() => {}
+            Ok(()) = demand.changed() => {}
             Some(ended) = decoders.join_next() => {
                 if let Ok(name) = ended {
                     running.remove(&name);
@@ -62,20 +74,25 @@ pub(super) async fn run(
     streams.set(0);
 }
 
-/// Returns when the stream has ended, or a moment after the decoder failed.
+/// Returns when the stream has ended or nobody looks at it any more, or a moment
+/// after the decoder failed.
 async fn decode(
     name: StreamName,
     hub: StreamHub,
     frames: FrameBus,
     metrics: Arc<CodecMetrics>,
     fastest: watch::Receiver<Duration>,
+    mut demand: watch::Receiver<FrameDemand>,
 ) -> StreamName {
     let Some(subscriber) = hub.subscribe(&name) else {
         return name;
     };
     let publisher = frames.open(&name, codec::encode_jpeg);
     let ended = match Decoder::start(subscriber, publisher, metrics, fastest) {
-        Ok(mut decoder) => decoder.ended().await,
+        Ok(mut decoder) => tokio::select! {
+            ended = decoder.ended() => ended,
+            () = unwanted(&mut demand, &name) => decoder.stop().await,
+        },
         Err(error) => {
             tracing::error!(stream = %name, %error, "failed to start a decoder");
             DecodeEnd::Panicked
@@ -86,4 +103,12 @@ async fn decode(
         tokio::time::sleep(AGAIN).await;
     }
     name
+}
+
+/// Returns when nobody looks at the stream.
+async fn unwanted(demand: &mut watch::Receiver<FrameDemand>, name: &StreamName) {
+    if demand.wait_for(|demand| !demand.wants(name)).await.is_err() {
+        // It can't change any more.
+        std::future::pending().await
+    }
 }

@@ -54,7 +54,7 @@ mod tests {
     use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
 
     /// Names, types and help of the contract.
-    const CONTRACT: [(&str, &str, &str); 35] = [
+    const CONTRACT: [(&str, &str, &str); 36] = [
         (
             "broken_pictures",
             "counter",
@@ -62,6 +62,11 @@ mod tests {
         ),
         ("budget_step", "gauge", "Budget reduction step, 0 for none"),
         ("dropped", "counter", "Items dropped due to backpressure"),
+        (
+            "finding_latency_seconds",
+            "histogram",
+            "Seconds from a change on the screen to its finding, by provider of the model",
+        ),
         ("findings", "counter", "Findings published"),
         ("frames", "counter", "Pictures decoded"),
         ("model_answers", "counter", "Model responses by outcome"),
@@ -146,6 +151,7 @@ mod tests {
         metrics.analysts.answer("SecOps", AnswerOutcome::NoAnswer);
         metrics.analysts.usage("SecOps", TokenUsage::default());
         metrics.analysts.spent("gemini:flash", 1, 0);
+        metrics.analysts.finding_latency("offline", Duration::ZERO);
         metrics.analysts.panel(PanelEnd::Settled);
         metrics.sinks.introduce_sink("file");
         metrics

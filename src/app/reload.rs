@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use watchtower_analysts::AgentSet;
 use watchtower_analysts::metrics::AnalystMetrics;
-use watchtower_analysts::settings::Panel;
+use watchtower_analysts::settings::{FrameDemand, Panel};
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::WATCHTOWER;
 use watchtower_record::Record;
@@ -32,8 +32,8 @@ pub(super) struct Reload {
     pub(super) board: AgentBoard,
     pub(super) findings: Record,
     pub(super) metrics: std::sync::Arc<AnalystMetrics>,
-    /// Longest interval between decoded frames that the analysts allow.
-    pub(super) fastest: watch::Sender<Duration>,
+    /// Frames that the analysts need decoded.
+    pub(super) demand: watch::Sender<FrameDemand>,
     /// Redaction patterns of the OCR reader; `None` if OCR was off at the
     /// start.
     pub(super) patterns: Option<watch::Sender<OwnPatterns>>,
@@ -100,7 +100,7 @@ impl Reload {
                 "{name} requires OCR, which is not running: restart the server"
             ));
         }
-        let fastest = panel.fastest();
+        let demand = panel.frame_demand();
         let (agents, statuses) =
             (self.factory.change(panel, &before)).map_err(|e| format!("{e:#}"))?;
         let names = |agents: &AgentSet| -> Vec<String> {
@@ -130,7 +130,7 @@ impl Reload {
         }
         self.board.restaff(statuses);
         self.agents.send_replace(agents);
-        self.fastest.send_replace(fastest);
+        self.demand.send_replace(demand);
         let part = |what: &str, names: &[String]| match names {
             [] => String::new(),
             names => format!("; {what}: {}", names.join(", ")),

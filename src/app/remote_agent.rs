@@ -105,7 +105,7 @@ pub(crate) async fn run(
         budget: factory.budget().clone(),
     };
     // The sender is kept until the end: nothing is reloaded here.
-    let (_keep, fastest) = watch::channel(config.panel.fastest());
+    let (_keep, demand) = watch::channel(config.panel.frame_demand());
     let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
     let receiving = client.run(hub.clone(), sources.clone());
     essential.spawn(name("receiving", async { Ok(receiving.await?) }));
@@ -125,7 +125,7 @@ pub(crate) async fn run(
             frames,
             Gauge::default(),
             Arc::default(),
-            fastest,
+            demand,
             sources.clone(),
         )),
     ));

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::Finding;
 use watchtower_media::MediaTime;
 use watchtower_models::cassette::{Cassette, Recording, RecordingFile};
-use watchtower_models::model::Model;
+use watchtower_models::model::{FramePolicy, Model};
 use watchtower_models::token_counter::TokenCounter;
 use watchtower_record::Record;
 use watchtower_record::store::IncidentQuery;
@@ -29,7 +29,7 @@ use watchtower_screen::picture::Picture;
 use crate::build_agents;
 use crate::cli::ReplaySettings;
 use crate::config::Config;
-use crate::eval::{Labels, ModelInput, TimedFinding, score};
+use crate::eval::{Labels, Latency, ModelInput, TimedFinding, score};
 
 /// Maximum pictures decoded ahead.
 const AHEAD: usize = 4;
@@ -46,6 +46,9 @@ struct ReplayResult {
     metrics: Arc<ScreenMetrics>,
     board: AgentBoard,
     counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
+    /// Of each finding, time spent from its picture on: reading, and looks one
+    /// after another.
+    latencies: Vec<Duration>,
 }
 
 /// Prints each finding as it is made.
@@ -114,6 +117,10 @@ pub(super) async fn eval(
         all.looks += marks.looks;
     }
     print!("{scores}");
+    // Not among the marks, which are the same twice.
+    if let Some(latency) = Latency::of(run.latencies) {
+        eprintln!("{latency}");
+    }
     if let Some(file) = json {
         let text = serde_json::to_string_pretty(&scores)?;
         std::fs::write(file, text + "\n")
@@ -159,6 +166,7 @@ async fn run(
         metrics,
         board,
         counters: Vec::new(),
+        latencies: Vec::new(),
     };
     let mut players = Vec::new();
     for member in members {
@@ -166,28 +174,42 @@ async fn run(
         let counter = Arc::new(TokenCounter::default());
         run.counters
             .push((member.config.clone(), Arc::clone(&counter)));
-        players.push(ReplayAgent::new(
-            gauged(&member, counter, config),
-            with_own_counters(&context),
-        ));
+        let gauged = gauged(&member, counter, config);
+        players.push(ReplayAgent {
+            gauges: true,
+            ..ReplayAgent::new(gauged, with_own_counters(&context))
+        });
         players.push(ReplayAgent::new(member, context.clone()));
     }
     drop(context);
 
     let stream = StreamName::new(STREAM)?;
     let mut publisher = frames.open(&stream, codec::encode_jpeg);
-    let (film, mut pictures) = film(settings.file.clone(), config.panel.fastest() / 2);
+    let (film, mut pictures) = film(
+        settings.file.clone(),
+        config.panel.frame_demand().interval / 2,
+    );
     while let Some((picture, pts)) = pictures.recv().await {
         let at = codec::RECORDED_AT + SignedDuration::from_millis(pts.ms());
         run.pictures += 1;
+        let begun = Instant::now();
         publisher.publish(picture, pts, at);
         if let Some(reader) = &mut reader {
             while reader.read_next().await {}
         }
+        let mut spent = begun.elapsed();
         for player in &mut players {
+            let begun = Instant::now();
             player.look(at).await;
+            if player.gauges {
+                continue;
+            }
+            spent += begun.elapsed();
+            let before = run.seen.len();
+            take(&mut receiver, &mut run.seen, &mut on_finding);
+            run.latencies
+                .resize(run.latencies.len() + run.seen.len() - before, spent);
         }
-        take(&mut receiver, &mut run.seen, &mut on_finding);
     }
     run.length = film.await.context("the decoder failed")??;
     let query = IncidentQuery {
@@ -240,10 +262,11 @@ fn on_tape(
     settings: &ReplaySettings,
 ) -> anyhow::Result<Vec<AgentSpec>> {
     if let Some(file) = &settings.cassette {
-        let cassette: Arc<dyn Model> = Arc::new(Cassette::open(file)?);
+        let cassette = Cassette::open(file)?;
         for member in &mut members {
             let policy = member.chain.first().policy.clone();
-            member.chain = alone(Arc::clone(&cassette), policy);
+            let recorded = cassette.of_agent(member.config.name());
+            member.chain = alone(Arc::new(recorded), policy);
         }
     }
     if let Some(file) = &settings.record {
@@ -294,18 +317,25 @@ fn with_own_counters(context: &AgentContext) -> AgentContext {
     }
 }
 
-/// Agent scheduled by the recording's time.
+/// An agent that looks by the recording's time: rules at every picture, others
+/// once per interval.
 struct ReplayAgent {
     agent: Agent,
+    /// It only counts what a hosted model is sent.
+    gauges: bool,
     interval: SignedDuration,
     due: Timestamp,
 }
 
 impl ReplayAgent {
     fn new(member: AgentSpec, context: AgentContext) -> Self {
+        let interval = match member.chain.first().model.frame_policy() {
+            FramePolicy::Newest => member.config.interval,
+            FramePolicy::EveryRead => Duration::ZERO,
+        };
         Self {
-            interval: SignedDuration::try_from(member.config.interval)
-                .unwrap_or(SignedDuration::MAX),
+            interval: SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX),
+            gauges: false,
             agent: Agent::new(member, context),
             due: Timestamp::MIN,
         }

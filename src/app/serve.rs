@@ -237,8 +237,8 @@ impl App {
             redact: redact_at_home,
             ready: Arc::clone(&ready),
         };
-        let fastest = watch::Sender::new(self.config.panel.fastest());
-        let pace = fastest.subscribe();
+        let demand = watch::Sender::new(self.config.panel.frame_demand());
+        let frames_wanted = demand.subscribe();
         // Sources end when cancelled; the rest when its sources have ended.
         let sources = shutdown.child_token();
         let mut essential: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
@@ -305,7 +305,7 @@ impl App {
             board,
             findings: self.findings.clone(),
             metrics: self.metrics.analysts,
-            fastest,
+            demand,
             patterns: self.reader.as_ref().map(ScreenReader::patterns),
         };
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
@@ -316,7 +316,7 @@ impl App {
                 self.frames,
                 self.metrics.streams,
                 self.metrics.codec,
-                pace,
+                frames_wanted,
                 sources.clone(),
             )),
         ));

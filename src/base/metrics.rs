@@ -42,7 +42,14 @@ impl MetricsRegistry {
     where
         M: Metric + Clone + Default,
     {
-        let metric = M::default();
+        self.register_made(name, help, M::default())
+    }
+
+    /// The same with a metric that has no default, as a histogram.
+    pub fn register_made<M>(&mut self, name: &'static str, help: &'static str, metric: M) -> M
+    where
+        M: Metric + Clone,
+    {
         self.registry.register(name, help, metric.clone());
         metric
     }

@@ -180,10 +180,11 @@ fn sum_of(asked: &Prepared) -> Result<String, Failure> {
 }
 
 /// Model that replays a cassette.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Cassette {
     /// Responses by agent, in the order of recording.
-    tracks: HashMap<String, Vec<RecordedAnswer>>,
+    tracks: Arc<HashMap<String, Vec<RecordedAnswer>>>,
+    /// First recorded model.
     model: ModelRef,
 }
 
@@ -216,9 +217,18 @@ impl Cassette {
             prompt: String::new(),
         };
         Ok(Self {
-            tracks,
+            tracks: Arc::new(tracks),
             model: model.unwrap_or_else(nobody),
         })
+    }
+
+    /// Same cassette, as the model recorded for that agent.
+    pub fn of_agent(&self, agent: &str) -> Self {
+        let first = self.tracks.get(agent).and_then(|tracks| tracks.first());
+        Self {
+            tracks: Arc::clone(&self.tracks),
+            model: first.map_or_else(|| self.model.clone(), |track| track.model.clone()),
+        }
     }
 
     /// Response to the same request, or the nearest in time.
@@ -277,8 +287,12 @@ impl Model for Cassette {
         self.model.clone()
     }
 
+    /// As it was recorded: rules were asked about every reading.
     fn frame_policy(&self) -> FramePolicy {
-        FramePolicy::Newest
+        match self.model.provider.as_str() {
+            "offline" => FramePolicy::EveryRead,
+            _ => FramePolicy::Newest,
+        }
     }
 
     fn prepare(&self, question: Question) -> Prepared {

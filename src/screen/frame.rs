@@ -34,6 +34,9 @@ pub struct Frame {
     pub pts: MediaTime,
     /// Arrival time of the encoded picture.
     pub captured_at: Timestamp,
+    /// When the first picture came in that showed what is new on this one since
+    /// the last reading; without a reader, since the last generation.
+    pub changed_at: Timestamp,
     pub picture: Arc<Picture>,
     pub changes: Arc<Changes>,
     /// Text on the picture in reading order; `None` before OCR.
@@ -82,6 +85,7 @@ impl Frame {
             told: 0,
             pts,
             captured_at,
+            changed_at: captured_at,
             picture,
             changes: Arc::new(Changes::all(seq, captured_at)),
             text: None,

@@ -1,6 +1,6 @@
 //! Reads the screen: which text stands on a frame, and where.
 //!
-//! Owns the OCR models, the one thread they run on and its CPU budget. Reading
+//! Owns the OCR models, the threads they run on and their CPU budget. Reading
 //! happens once per frame for all who want the text, never on the async
 //! workers. What the text means is not decided here.
 //!
@@ -26,6 +26,7 @@ mod motion;
 mod ocr;
 mod page;
 mod read_budget;
+mod read_order;
 mod reader;
 mod scroll;
 #[cfg(test)]

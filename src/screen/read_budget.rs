@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use watchtower_base::stream_name::StreamName;
 
-/// CPU that may be spent at once after a rest, of all streams together: a first
-/// full screen, at full speed.
-const BURST: f64 = 4.0;
+/// Seconds of the share that may be spent at once after a rest, of all streams
+/// together: first full screens, at full speed.
+const BURST: f64 = 8.0;
 
 #[derive(Debug)]
 pub(super) struct ReadBudget {
-    /// Share of one core.
+    /// Cores that may be spent, averaged.
     share: f64,
     /// Seconds; below zero after a reading that cost more than there was.
     levels: HashMap<StreamName, f64>,
@@ -36,7 +36,7 @@ impl ReadBudget {
     pub(super) fn fill(&mut self, live: &[StreamName], now: Instant) {
         self.levels
             .retain(|stream, level| *level < 0.0 || live.contains(stream));
-        let full = BURST / live.len().max(1) as f64;
+        let full = BURST * self.share / live.len().max(1) as f64;
         for stream in live {
             let level = self.levels.entry(stream.clone()).or_insert(full);
             *level = level.min(full);
@@ -136,7 +136,7 @@ mod tests {
         assert!(cpu_team > 11.0, "{cpu_team}");
         // Time the small one leaves is the large one's; over all it is the share.
         assert!((18.0..=27.0).contains(&cpu_large), "{cpu_large}");
-        assert!(cpu_large + cpu_team <= 0.5 * 60.0 + BURST + 9.0);
+        assert!(cpu_large + cpu_team <= 0.5 * 60.0 + 4.0 + 9.0);
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! Reads the newest unread frame of each live stream in turn, within a budget
-//! of CPU, and puts it back on the bus with its text and what of it must not
-//! leave.
+//! Reads the newest unread frame of each live stream, several streams at a time
+//! within a budget of CPU, and puts it back on the bus with its text and what of
+//! it must not leave.
 //!
 //! Falls behind in freshness, never in memory: what was not read when a newer
-//! frame came is not read at all.
+//! frame came is not read at all. A stream is read by one reader at a time, the
+//! last one's if that is free.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_base::cpu_time;
@@ -26,6 +28,7 @@ use crate::frames::FrameBus;
 use crate::metrics::ScreenMetrics;
 use crate::picture::TextLine;
 use crate::read_budget::ReadBudget;
+use crate::read_order::{UnreadFrame, order};
 use crate::redact::{OwnPatterns, Redact, mask, secrets_beside};
 use crate::text::diff;
 
@@ -39,8 +42,8 @@ const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 /// Settings of the screen reader.
 #[derive(Debug)]
 pub struct ReaderSettings {
-    /// Share of one core that may be spent, averaged.
-    pub share: f64,
+    /// Cores that may be spent, averaged.
+    pub cores: f64,
     /// User-defined patterns to redact as well, as of the start.
     pub own: OwnPatterns,
 }
@@ -55,7 +58,11 @@ pub trait KeepText: std::fmt::Debug + Send + Sync {
 /// Whoever reads the screen.
 #[derive(Debug)]
 pub struct ScreenReader {
-    ocr: Arc<Ocr>,
+    readers: Vec<Arc<Ocr>>,
+    /// Indices of the readers with nothing to do.
+    free: Vec<usize>,
+    /// Streams that are being read, or whose text is being kept.
+    busy: HashSet<StreamName>,
     frames: FrameBus,
     /// Keeps what was read, for those who search.
     record: Option<Arc<dyn KeepText>>,
@@ -63,8 +70,6 @@ pub struct ScreenReader {
     own: watch::Sender<OwnPatterns>,
     budget: ReadBudget,
     memories: HashMap<StreamName, LastReading>,
-    /// The stream read last: the next one in turn comes after it.
-    last: Option<StreamName>,
 }
 
 /// Last reading of a stream, and what was reported of it.
@@ -75,6 +80,8 @@ struct LastReading {
     seq: u64,
     /// When that frame was on the screen.
     at: Timestamp,
+    /// Index of the reader it was read by.
+    reader: usize,
     page: Arc<RecognisedScreen>,
     told: ReportedScreen,
 }
@@ -87,9 +94,35 @@ impl LastReading {
     }
 }
 
+/// A frame that was read, or could not be.
+struct FinishedReading {
+    frame: Arc<Frame>,
+    reader: usize,
+    changed_at: Timestamp,
+    /// Patterns its secrets were looked for with.
+    own: OwnPatterns,
+    read: Result<ReadPage, ReadError>,
+    /// CPU time, and time by the clock.
+    spent: Duration,
+    took: Duration,
+}
+
+struct ReadPage {
+    page: RecognisedScreen,
+    secrets: Vec<SensitiveText>,
+    cost: ReadCost,
+}
+
+/// A step of a stream that is done.
+enum FinishedStep {
+    Read(FinishedReading),
+    Kept(StreamName),
+}
+
 impl ScreenReader {
+    /// Reads with these engines, as many streams at a time.
     pub fn new(
-        ocr: Ocr,
+        readers: Vec<Ocr>,
         frames: FrameBus,
         record: Option<Arc<dyn KeepText>>,
         metrics: Arc<ScreenMetrics>,
@@ -97,14 +130,15 @@ impl ScreenReader {
     ) -> Self {
         frames.expect_reading();
         Self {
-            ocr: Arc::new(ocr),
+            free: (0..readers.len()).rev().collect(),
+            readers: readers.into_iter().map(Arc::new).collect(),
+            busy: HashSet::new(),
             frames,
             record,
             metrics,
             own: watch::Sender::new(settings.own),
-            budget: ReadBudget::new(settings.share, Instant::now()),
+            budget: ReadBudget::new(settings.cores, Instant::now()),
             memories: HashMap::new(),
-            last: None,
         }
     }
 
@@ -113,29 +147,33 @@ impl ScreenReader {
         self.own.clone()
     }
 
-    /// Reads until `shutdown`; a reading under way is left to itself then.
+    /// Reads until `shutdown`; readings under way are left to themselves then.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.frames.changes();
+        let mut steps = JoinSet::new();
         loop {
             changes.borrow_and_update();
-            let step = async {
-                let Some((frame, wait)) = self.next() else {
-                    return changes.changed().await.is_ok();
-                };
-                if wait > Duration::ZERO {
-                    // Another stream may have something left, and something new.
-                    let _ = tokio::time::timeout(wait, changes.changed()).await;
-                } else if let Some(left) = self.until_sharp(&frame) {
-                    // Over, too, when no other picture comes.
-                    let _ = tokio::time::timeout(left, changes.changed()).await;
-                } else {
-                    self.read(frame).await;
+            let wait = self.start_due(&mut steps);
+            let due = async {
+                match wait {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
                 }
-                // Choice of the newest frame is made after each wait.
-                true
             };
-            if !matches!(shutdown.run_until_cancelled(step).await, Some(true)) {
-                return;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                Some(done) = steps.join_next() => match done {
+                    Ok(FinishedStep::Read(done)) => self.take(done, &mut steps),
+                    Ok(FinishedStep::Kept(stream)) => {
+                        self.busy.remove(&stream);
+                    }
+                    // A step catches its panics; the runtime is going down.
+                    Err(_) => return,
+                },
+                changed = changes.changed() => if changed.is_err() {
+                    return;
+                },
+                () = due => {}
             }
         }
     }
@@ -143,40 +181,66 @@ impl ScreenReader {
     /// Reads the next frame in turn now, whatever the budget; false when there
     /// is nothing unread.
     pub async fn read_next(&mut self) -> bool {
-        let Some(frame) = self.unread().into_iter().next() else {
+        let mut unread = self.unread();
+        for unread in &mut unread {
+            unread.wait = Duration::ZERO;
+        }
+        let (due, _) = order(unread, Timestamp::now());
+        let Some(reading) = due.into_iter().next().and_then(|frame| self.begin(frame)) else {
             return false;
         };
-        self.read(frame).await;
+        let done = reading.await;
+        let stream = done.frame.stream.clone();
+        if let (Some(text), Some(record)) = (self.publish(done), self.record.clone()) {
+            keep(&*record, text).await;
+        }
+        self.busy.remove(&stream);
         true
     }
 
-    /// Frame to read next, and its wait: the first in turn whose stream has
-    /// something of its share left, or the one that will have soonest.
-    fn next(&mut self) -> Option<(Arc<Frame>, Duration)> {
-        let unread = self.unread();
+    /// Starts what may be read now, as far as readers are free; returns the time
+    /// until there may be more.
+    fn start_due(&mut self, steps: &mut JoinSet<FinishedStep>) -> Option<Duration> {
+        if self.free.is_empty() {
+            return None;
+        }
         let live = self.frames.live();
         self.budget.fill(&live, Instant::now());
-        let waits = unread.into_iter().map(|frame| {
-            let wait = self.budget.wait(&frame.stream);
-            (frame, wait)
-        });
-        waits.min_by_key(|(_, wait)| *wait)
+        let (due, wait) = order(self.unread(), Timestamp::now());
+        for frame in due {
+            let Some(reading) = self.begin(frame) else {
+                return None;
+            };
+            steps.spawn(async { FinishedStep::Read(reading.await) });
+        }
+        wait
     }
 
-    /// The newest frame of each stream, from the next in turn, that has a
-    /// generation unread or one that has to be read on or twice.
-    fn unread(&mut self) -> Vec<Arc<Frame>> {
-        let mut live = self.frames.live();
+    /// The newest frame of each stream that has a generation unread, or one that
+    /// has to be read on or twice, and is not being read.
+    fn unread(&mut self) -> Vec<UnreadFrame> {
+        let live = self.frames.live();
         self.memories.retain(|stream, _| live.contains(stream));
-        if let Some(last) = &self.last {
-            let behind = live.iter().filter(|stream| *stream <= last).count();
-            live.rotate_left(behind);
-        }
-        let unread = live.iter().filter_map(|stream| {
+        let idle = live.iter().filter(|stream| !self.busy.contains(*stream));
+        let unread = idle.filter_map(|stream| {
             let memory = self.memories.get(stream);
-            self.frames
-                .newest(stream)
-                .filter(|frame| memory.is_none_or(|memory| memory.wants(frame)))
+            let frame = self.frames.newest(stream)?;
+            if memory.is_some_and(|memory| !memory.wants(&frame)) {
+                return None;
+            }
+            let repeat = memory.filter(|memory| memory.generation == frame.generation);
+            let unread_since = self.frames.unread_since(stream);
+            let since = match repeat {
+                Some(memory) => memory.at,
+                None => unread_since.unwrap_or(frame.captured_at),
+            };
+            let settles = self.until_sharp(&frame).unwrap_or_default();
+            Some(UnreadFrame {
+                repeat: repeat.is_some(),
+                since,
+                wait: self.budget.wait(stream).max(settles),
+                frame,
+            })
         });
         unread.collect()
     }
@@ -188,63 +252,119 @@ impl ScreenReader {
         frame.changes.settling.then(|| left_of(waited))?
     }
 
-    async fn read(&mut self, frame: Arc<Frame>) {
-        self.last = Some(frame.stream.clone());
-        let (ocr, picture) = (Arc::clone(&self.ocr), Arc::clone(&frame.picture));
-        let last = self
-            .memories
-            .get(&frame.stream)
-            .map(|memory| Arc::clone(&memory.page));
-        let begun = Instant::now();
-        let reading = tokio::task::spawn_blocking(move || {
-            let ocr = &ocr;
-            ocr.on_thread(move || {
-                let before = cpu_time::of_this_thread();
-                let page = RecognisedScreen::read(last.as_deref(), &picture, ocr);
-                (page, cpu_time::of_this_thread().saturating_sub(before))
-            })
+    /// Takes a reader for the frame; `None` while all are at work.
+    fn begin(
+        &mut self,
+        frame: Arc<Frame>,
+    ) -> Option<impl Future<Output = FinishedReading> + use<>> {
+        let memory = self.memories.get(&frame.stream);
+        let own_reader = memory.and_then(|memory| {
+            let mut free = self.free.iter();
+            free.position(|reader| *reader == memory.reader)
         });
-        // It only fails when it panicked, or the runtime is going down.
-        let (page, spent) = match reading.await {
-            Ok(done) => done,
-            Err(error) => (Err(ReadError::panicked(&error)), begun.elapsed()),
+        let reader = match own_reader {
+            Some(at) => self.free.swap_remove(at),
+            None => self.free.pop()?,
         };
+        self.busy.insert(frame.stream.clone());
+        let last = memory.map(|memory| Arc::clone(&memory.page));
+        let unread_since = self.frames.unread_since(&frame.stream);
+        let changed_at = unread_since.map_or(frame.changed_at, |since| since.min(frame.changed_at));
+        let own = self.own.borrow().clone();
+        let (ocr, patterns) = (Arc::clone(&self.readers[reader]), own.clone());
+        let picture = Arc::clone(&frame.picture);
+        Some(async move {
+            let begun = Instant::now();
+            let reading = move || {
+                let ocr = &ocr;
+                ocr.on_thread(move || {
+                    let before = cpu_time::of_this_thread();
+                    let read = RecognisedScreen::read(last.as_deref(), &picture, ocr);
+                    let read = read.map(|(page, cost)| {
+                        let size = (picture.width, picture.height);
+                        let secrets = secrets_beside(&page.lines, &page.unread, &patterns, size);
+                        ReadPage {
+                            page,
+                            secrets,
+                            cost,
+                        }
+                    });
+                    (read, cpu_time::of_this_thread().saturating_sub(before))
+                })
+            };
+            // It only fails when it panicked, or the runtime is going down.
+            let (read, spent) = match tokio::task::spawn_blocking(reading).await {
+                Ok(done) => done,
+                Err(error) => (Err(ReadError::panicked(&error)), begun.elapsed()),
+            };
+            FinishedReading {
+                frame,
+                reader,
+                changed_at,
+                own,
+                read,
+                spent,
+                took: begun.elapsed(),
+            }
+        })
+    }
+
+    /// Publishes a reading; its stream is busy until its text is kept.
+    fn take(&mut self, done: FinishedReading, steps: &mut JoinSet<FinishedStep>) {
+        let stream = done.frame.stream.clone();
+        match (self.publish(done), self.record.clone()) {
+            (Some(text), Some(record)) => {
+                steps.spawn(async move {
+                    keep(&*record, text).await;
+                    FinishedStep::Kept(stream)
+                });
+            }
+            _ => {
+                self.busy.remove(&stream);
+            }
+        }
+    }
+
+    /// Publishes a reading, and returns the text to keep of it.
+    fn publish(&mut self, done: FinishedReading) -> Option<ScreenText> {
+        let FinishedReading {
+            frame,
+            reader,
+            changed_at,
+            own,
+            read,
+            spent,
+            took,
+        } = done;
+        self.free.push(reader);
         self.budget.spend(&frame.stream, spent);
         self.metrics.ocr_cpu_seconds.inc_by(spent.as_secs_f64());
-        let (page, cost) = match page {
-            Ok((page, cost)) => (Arc::new(page), cost),
-            Err(error) => return self.skip(&frame, &error),
+        let (page, secrets, cost) = match read {
+            Ok(read) => (Arc::new(read.page), read.secrets, read.cost),
+            Err(error) => {
+                self.skip(&frame, reader, &error);
+                return None;
+            }
         };
         self.metrics.ocr_frames.inc();
         self.metrics.ocr_pixels.inc_by(cost.pixels);
-        log(&frame, &page, cost, spent, begun.elapsed());
-        self.keep_text(&frame, &page).await;
-        let (scene, told) = self.remember(&frame, &page);
-        let own = self.own.borrow().clone();
-        let secrets = self.secrets(&frame, &page, &own);
+        log(&frame, &page, cost, spent, took);
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
-        (read.scene, read.told) = (scene, told);
+        let text = self.appeared(&Arc::new(read.clone()), &page);
+        (read.scene, read.told) = self.remember(&frame, reader, &page);
+        read.changed_at = changed_at;
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
         if self.frames.publish_reading(Arc::new(read), all) {
             tracing::warn!(stream = %frame.stream, "OCR too slow: unread text is redacted");
         }
-    }
-
-    fn secrets(
-        &self,
-        frame: &Frame,
-        page: &RecognisedScreen,
-        own: &OwnPatterns,
-    ) -> Vec<SensitiveText> {
-        let size = (frame.picture.width, frame.picture.height);
-        secrets_beside(&page.lines, &page.unread, own, size)
+        text
     }
 
     /// Not read, and not to be tried again: the next generation may fare better.
     /// Nobody is shown it either, as nobody knows what stands on it.
-    fn skip(&mut self, frame: &Frame, error: &ReadError) {
+    fn skip(&mut self, frame: &Frame, reader: usize, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
         match self.memories.get_mut(&frame.stream) {
             Some(memory) => {
@@ -253,7 +373,7 @@ impl ScreenReader {
                 memory.at = frame.captured_at;
             }
             None => {
-                self.remember(frame, &Arc::new(RecognisedScreen::unread()));
+                self.remember(frame, reader, &Arc::new(RecognisedScreen::unread()));
             }
         }
     }
@@ -261,7 +381,12 @@ impl ScreenReader {
     /// The scene the frame belongs to for those who wait for news: the last
     /// one, if nothing that can be read or seen from afar has changed; and how
     /// many there were.
-    fn remember(&mut self, frame: &Frame, page: &Arc<RecognisedScreen>) -> (u64, u64) {
+    fn remember(
+        &mut self,
+        frame: &Frame,
+        reader: usize,
+        page: &Arc<RecognisedScreen>,
+    ) -> (u64, u64) {
         let last = self
             .memories
             .remove(&frame.stream)
@@ -285,6 +410,7 @@ impl ScreenReader {
             generation: frame.generation,
             seq: frame.seq,
             at: frame.captured_at,
+            reader,
             page: Arc::clone(page),
             told,
         };
@@ -292,28 +418,22 @@ impl ScreenReader {
         known
     }
 
-    /// Records the text there now that was not before, without its secrets.
-    async fn keep_text(&self, frame: &Frame, page: &RecognisedScreen) {
-        let Some(record) = &self.record else {
-            return;
-        };
+    /// Text there now that was not at the last reading, without its secrets.
+    fn appeared(&self, read: &Arc<Frame>, page: &RecognisedScreen) -> Option<ScreenText> {
+        self.record.as_ref()?;
         let before = self
             .memories
-            .get(&frame.stream)
+            .get(&read.stream)
             .map(|memory| &memory.page.lines);
         let appeared = match before {
             Some(before) => diff(before, &page.lines).appeared,
             None => (0..page.lines.len()).collect(),
         };
         if appeared.is_empty() {
-            return;
+            return None;
         }
-        let size = (frame.picture.width, frame.picture.height);
-        let secrets = self.secrets(frame, page, &self.own.borrow());
-        let read = Arc::new(frame.read(Arc::clone(&page.lines), secrets.into()));
-        let Some(cleared) = read.redacted_text(Redact::Secrets) else {
-            return;
-        };
+        let size = (read.picture.width, read.picture.height);
+        let cleared = read.redacted_text(Redact::Secrets)?;
         let line = |index: usize| -> Option<ScreenLine> {
             let line: &TextLine = cleared.get(index)?;
             Some(ScreenLine {
@@ -321,16 +441,20 @@ impl ScreenReader {
                 bounds: line.rect.thousandths(size.0, size.1),
             })
         };
-        let text = ScreenText {
-            stream: frame.stream.clone(),
-            observed_at: frame.captured_at,
-            frame_seq: frame.seq,
-            pts_ms: frame.pts.ms(),
+        Some(ScreenText {
+            stream: read.stream.clone(),
+            observed_at: read.captured_at,
+            frame_seq: read.seq,
+            pts_ms: read.pts.ms(),
             lines: appeared.into_iter().filter_map(line).collect(),
-        };
-        if let Err(error) = record.keep(text).await {
-            tracing::warn!(stream = %frame.stream, %error, "failed to store the screen text");
-        }
+        })
+    }
+}
+
+async fn keep(record: &dyn KeepText, text: ScreenText) {
+    let stream = text.stream.clone();
+    if let Err(error) = record.keep(text).await {
+        tracing::warn!(%stream, %error, "failed to store the screen text");
     }
 }
 

@@ -1,12 +1,42 @@
 //! `[ocr]` of `watchtower.toml`: CPU that reading may take.
 
+use std::thread::available_parallelism;
+
 use watchtower_base::config::section::Section;
+
+/// Streams read at once: each of them may take 250 MB for a whole new screen.
+const MOST_READERS: usize = 8;
 
 /// `[ocr]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct OcrSettings {
-    /// Share of one core that reading the screen may take, averaged.
+    /// Share of the machine, all its cores, that reading the screen may take,
+    /// averaged.
     pub cpu_budget: f64,
+}
+
+impl OcrSettings {
+    /// Cores that reading may take on this machine, averaged.
+    pub fn cores(&self) -> f64 {
+        self.cpu_budget * machine_cores() as f64
+    }
+
+    /// Streams that are read at once on this machine: twice the average, so that
+    /// streams which change together after a rest are read together, up to all
+    /// of its cores.
+    pub fn readers(&self) -> usize {
+        readers(self.cpu_budget, machine_cores())
+    }
+}
+
+/// Cores this process may use, by affinity and control group.
+fn machine_cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+fn readers(share: f64, cores: usize) -> usize {
+    let twice = (2.0 * share * cores as f64).ceil() as usize;
+    twice.clamp(1, cores.min(MOST_READERS).max(1))
 }
 
 pub fn ocr(mut s: Section<'_>) -> OcrSettings {
@@ -15,4 +45,19 @@ pub fn ocr(mut s: Section<'_>) -> OcrSettings {
     };
     s.finish();
     settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_as_many_as_the_share_keeps_at_work_and_no_more_than_cores() {
+        assert_eq!(readers(0.5, 1), 1);
+        assert_eq!(readers(0.5, 2), 2);
+        assert_eq!(readers(1.0, 2), 2);
+        assert_eq!(readers(0.05, 2), 1);
+        assert_eq!(readers(0.25, 4), 2);
+        assert_eq!(readers(0.5, 64), MOST_READERS);
+    }
 }

@@ -18,4 +18,5 @@ mod rtmp;
 mod rtmp_bad_input;
 mod serve;
 mod store;
+mod streams;
 mod watchdog;

@@ -1,57 +1,94 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use watchtower_base::stream_name::StreamName;
 use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower_domain::cost::TokenUsage;
-use watchtower_domain::finding::{Category, Evidence, Severity};
+use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use watchtower_media::MediaTime;
 use watchtower_models::model::{
-    AskQuestion, AskReply, FrameObservation, Model, Persona, Prepared, Question,
+    AskQuestion, AskReply, Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveReply,
+    Persona, Prepared, Question, Reply,
 };
 use watchtower_record::Record;
 use watchtower_record::settings::StoreSettings;
+use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::{FrameBus, FramePublisher};
 use watchtower_screen::picture::{EncodeError, Picture, TextLine};
-use watchtower_screen::redact::OwnPatterns;
+use watchtower_screen::redact::{OwnPatterns, Redact};
 
-use super::*;
+use super::look::LONGEST_WAIT;
 use crate::budget::settings::Limits;
 use crate::budget::{Budget, Prices};
-use crate::budgeted_ask::SettledAsk;
+use crate::budgeted_ask::{AskTerms, NoRoom, SettledAsk};
 use crate::settings::{AgentConfig, Panel, Priority};
-use crate::{AgentSet, Governor, GovernorSettings, ModelChain, Policy};
+use crate::{
+    AgentContext, AgentSet, AgentSpec, ChainLink, Governor, GovernorSettings, ModelChain, Policy,
+};
 
 /// Answers from a script, then with nothing to report; panics when told to.
 #[derive(Debug)]
-struct Scripted {
+pub(super) struct Scripted {
     frame_policy: FramePolicy,
     script: Mutex<VecDeque<ScriptStep>>,
-    /// Streams and sequence numbers it was shown.
+    /// Streams and sequence numbers it was shown, and when.
     shown: Mutex<Vec<(String, u64)>>,
+    shown_at: Mutex<Vec<Instant>>,
+    /// For an answer.
+    takes: Duration,
 }
 
 #[derive(Debug)]
-enum ScriptStep {
+pub(super) enum ScriptStep {
     Report(&'static str),
     Fail(Failure),
     Panic,
 }
 
 impl Scripted {
-    fn new(frame_policy: FramePolicy, script: impl IntoIterator<Item = ScriptStep>) -> Arc<Self> {
+    pub(super) fn new(
+        frame_policy: FramePolicy,
+        script: impl IntoIterator<Item = ScriptStep>,
+    ) -> Arc<Self> {
         let script = Mutex::new(script.into_iter().collect());
         Arc::new(Self {
             frame_policy,
             script,
             shown: Mutex::default(),
+            shown_at: Mutex::default(),
+            takes: Duration::ZERO,
         })
+    }
+
+    /// One that has nothing to report, and takes so long to say so.
+    pub(super) fn taking(frame_policy: FramePolicy, takes: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            frame_policy,
+            script: Mutex::default(),
+            shown: Mutex::default(),
+            shown_at: Mutex::default(),
+            takes,
+        })
+    }
+
+    /// Every picture it was shown: when, of which stream, and its number.
+    pub(super) fn shown_when(&self) -> Vec<(Instant, String, u64)> {
+        let shown = self.shown().into_iter();
+        let times = self.shown_at.lock().unwrap().clone();
+        shown
+            .zip(times)
+            .map(|((stream, seq), at)| (at, stream, seq))
+            .collect()
     }
 
     fn shown(&self) -> Vec<(String, u64)> {
@@ -81,6 +118,13 @@ impl Model for Scripted {
             let frames = question.frames.iter();
             let shown = frames.map(|frame| (frame.stream.to_string(), frame.seq));
             self.shown.lock().unwrap().extend(shown);
+            let times = vec![Instant::now(); question.frames.len()];
+            self.shown_at.lock().unwrap().extend(times);
+            assert!(prepared.meter().begin(), "nothing was reserved for it");
+            prepared.meter().free();
+            if !self.takes.is_zero() {
+                tokio::time::sleep(self.takes).await;
+            }
             let step = self.script.lock().unwrap().pop_front();
             let seen = match step {
                 None => Vec::new(),
@@ -124,7 +168,7 @@ fn observation(title: &str) -> Observation {
     }
 }
 
-fn policy(redact: Redact) -> Policy {
+pub(super) fn policy(redact: Redact) -> Policy {
     Policy {
         redact,
         own: OwnPatterns::default(),
@@ -133,20 +177,29 @@ fn policy(redact: Redact) -> Policy {
     }
 }
 
-struct AgentHarness {
-    context: AgentContext,
-    model: Arc<Scripted>,
+pub(super) struct AgentHarness {
+    pub(super) context: AgentContext,
+    pub(super) model: Arc<Scripted>,
     shutdown: CancellationToken,
     panel: tokio::task::JoinHandle<()>,
     _logs: tempfile::TempDir,
 }
 
 /// A panel of one, looking every ten seconds of paused time.
-fn harness(model: Arc<Scripted>) -> AgentHarness {
+pub(super) fn harness(model: Arc<Scripted>) -> AgentHarness {
     harness_with_redaction(model, Redact::Off)
 }
 
 fn harness_with_redaction(model: Arc<Scripted>, redact: Redact) -> AgentHarness {
+    harness_with(model, redact, |_, _, _| {})
+}
+
+/// The same with other settings, a governor, and limits of the budget.
+pub(super) fn harness_with(
+    model: Arc<Scripted>,
+    redact: Redact,
+    change: impl FnOnce(&mut AgentConfig, &mut Option<Arc<Governor>>, &mut Limits),
+) -> AgentHarness {
     let logs = tempfile::tempdir().unwrap();
     let (findings, _) = Record::open(
         &logs.path().join("data"),
@@ -159,23 +212,26 @@ fn harness_with_redaction(model: Arc<Scripted>, redact: Redact) -> AgentHarness 
         enabled: true,
         ..AgentStatus::new("SecOps", "test", "scripted")
     };
-    let context = AgentContext {
-        frames: FrameBus::new(),
-        findings,
-        board: AgentBoard::new(vec![status]),
-        metrics: Arc::default(),
-        budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
-    };
     let persona = Persona {
         name: "SecOps".into(),
         personality: "wary".into(),
         focus: "threats".into(),
         indicators: vec![],
     };
-    let config = AgentConfig::new(Arc::new(persona));
+    let mut config = AgentConfig::new(Arc::new(persona));
+    let (mut governor, mut limits) = (None, Limits::default());
+    change(&mut config, &mut governor, &mut limits);
+    let prices = Prices::load(None).unwrap();
+    let context = AgentContext {
+        frames: FrameBus::new(),
+        findings,
+        board: AgentBoard::new(vec![status]),
+        metrics: Arc::default(),
+        budget: Budget::with_clock(limits, prices, Arc::new(now)),
+    };
     let link = ChainLink {
         model: Arc::clone(&model) as Arc<dyn Model>,
-        governor: None,
+        governor,
         policy: policy(redact),
     };
     let member = AgentSpec {
@@ -201,24 +257,24 @@ fn harness_with_redaction(model: Arc<Scripted>, redact: Redact) -> AgentHarness 
 }
 
 impl AgentHarness {
-    fn open(&self, stream: &str) -> FramePublisher {
+    pub(super) fn open(&self, stream: &str) -> FramePublisher {
         let stream = StreamName::new(stream).unwrap();
         self.context
             .frames
             .open(&stream, |_| Ok(Bytes::from_static(b"jpeg")))
     }
 
-    fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         self.context.board.agents()[0].state.clone()
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.shutdown.cancel();
         self.panel.await.unwrap();
     }
 }
 
-fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
+pub(super) fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
     let picture = Picture {
         width: 64,
         height: 64,
@@ -230,13 +286,13 @@ fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
 }
 
 /// By the paused clock.
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     static START: OnceLock<Instant> = OnceLock::new();
     let passed = Instant::now().duration_since(*START.get_or_init(Instant::now));
     Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(passed).unwrap()
 }
 
-async fn seconds(count: u64) {
+pub(super) async fn seconds(count: u64) {
     tokio::time::sleep(Duration::from_secs(count)).await;
 }
 
@@ -475,7 +531,7 @@ async fn ask_within(
     chain: &ModelChain,
     context: &AgentContext,
     said: &Mutex<Vec<String>>,
-) -> Result<SettledAsk, BudgetWait> {
+) -> Result<SettledAsk, NoRoom> {
     let limits = Limits {
         requests_per_minute: Some(per_minute),
         ..Limits::default()

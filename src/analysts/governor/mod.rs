@@ -5,6 +5,9 @@
 //! such errors in a row, and tries a refused key or an exhausted quota only now
 //! and then. Whatever closed it, a single request tries before all may pass
 //! again. It does not retry: that is the agent's next scan, of a newer picture.
+//!
+//! Before it stands a queue ([`QueuePlace`]): who came first is admitted first,
+//! and keeps its place while the budget has no room for it.
 
 mod gate;
 #[cfg(test)]
@@ -19,6 +22,8 @@ use tokio::time::Instant;
 
 use watchtower_base::sync::Locked as _;
 use watchtower_models::model::Failure;
+
+use crate::settings::Priority;
 
 /// Interval at which a waiting analyst reports the time left.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
@@ -76,8 +81,26 @@ impl Default for GovernorSettings {
 #[derive(Debug)]
 pub struct Governor {
     lanes: Arc<Semaphore>,
+    /// Of one place each: priorities wait apart, as the budget sheds one first.
+    queues: [Arc<Semaphore>; 2],
     state: Arc<GovernorState>,
     settings: GovernorSettings,
+}
+
+/// First place in a governor's queue: nobody behind it is admitted until it is
+/// dropped.
+#[derive(Debug)]
+#[must_use = "dropping it lets the next one pass"]
+pub(crate) struct QueuePlace {
+    queue: Arc<Semaphore>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl QueuePlace {
+    /// True if it is of that queue.
+    pub(crate) fn is_in(&self, governor: &Governor, priority: Priority) -> bool {
+        Arc::ptr_eq(&self.queue, governor.queue_of(priority))
+    }
 }
 
 #[derive(Debug)]
@@ -112,8 +135,38 @@ impl Governor {
         };
         Self {
             lanes,
+            queues: std::array::from_fn(|_| Arc::new(Semaphore::new(1))),
             state: Arc::new(state),
             settings,
+        }
+    }
+
+    fn queue_of(&self, priority: Priority) -> &Arc<Semaphore> {
+        match priority {
+            Priority::Normal => &self.queues[0],
+            Priority::Low => &self.queues[1],
+        }
+    }
+
+    /// Waits for the first place in the queue, and reports the reason of the wait
+    /// to `say`. Cancel-safe; who gives up loses its place.
+    pub(crate) async fn queue(&self, priority: Priority, say: impl Fn(&str)) -> QueuePlace {
+        let queue = self.queue_of(priority);
+        let place = Arc::clone(queue).acquire_owned();
+        tokio::pin!(place);
+        let mut said = tokio::time::interval(SAY_AGAIN);
+        loop {
+            tokio::select! {
+                biased;
+                place = &mut place => return QueuePlace {
+                    queue: Arc::clone(queue),
+                    _place: place.expect("nobody closes the queues"),
+                },
+                _ = said.tick() => {
+                    let wait = self.state.gate().wait(Instant::now());
+                    say(wait.as_ref().map_or("queued", |wait| &wait.words));
+                }
+            }
         }
     }
 

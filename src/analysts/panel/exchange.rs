@@ -24,6 +24,8 @@ use crate::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 const CRITIC: &str = "Evidence reviewer";
 /// For one opinion, with waiting for a turn: later it is of no use.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// Wait for room in the budget at a time: those behind it in the queue wait too.
+const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
 /// The outcome of a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,9 +242,10 @@ async fn review(
         ReviewKind::Verdict => (CRITIC, Purpose::Verdict),
     };
     let asking = async {
+        let mut kept = None;
         let asked = loop {
             let say = |state: &str| context.board.say(name, state);
-            let lease = member.chain.turn(0, context, say).await;
+            let lease = member.chain.turn_again(0, context, kept, say).await;
             let policy = &lease.link().policy;
             let question = question(report, member, kind, opinions, policy)?;
             let terms = AskTerms {
@@ -250,11 +253,12 @@ async fn review(
                     ReviewKind::Opinion => format!("reviewing the finding of {}", question.first),
                     ReviewKind::Verdict => "requesting a verdict".to_owned(),
                 },
-                // As long as the budget says: the report stays the same.
-                wait_for_room: Some(Duration::MAX),
+                // Again and again: the report stays the same.
+                wait_for_room: Some(WAIT_FOR_ROOM),
             };
-            if let Ok(asked) = lease.ask(question.into(), context, terms, say).await {
-                break asked;
+            match lease.ask(question.into(), context, terms, say).await {
+                Ok(asked) => break asked,
+                Err(no_room) => kept = no_room.queued,
             }
         };
         let reply = asked.result.and_then(Reply::reviewed);

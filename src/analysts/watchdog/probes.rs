@@ -139,6 +139,10 @@ impl Probes {
             watched.unit_at = now;
         }
         let frame = self.frames.newest(name);
+        // Nobody expects a picture of it.
+        if self.frames.is_idle(name) {
+            watched.frame_at = now;
+        }
         if let Some(frame) = frame.as_ref().filter(|frame| frame.seq != watched.frame) {
             watched.frame = frame.seq;
             watched.frame_at = now;
@@ -291,6 +295,25 @@ mod tests {
             assert_eq!(undecoded.first(), Some(&first), "{begins}");
             assert_eq!(undecoded.last(), Some(&119), "{begins}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_nobody_looks_at_lacks_no_picture_until_somebody_does() {
+        let (hub, frames, mut probes) = probes();
+        let name = team();
+        let publisher = hub.publish(&name);
+        let second = seconds_from_now();
+        publisher.push(unit(true)).expect("ours");
+        let mut undecoded = Vec::new();
+        for nth in 0..180 {
+            let idle = (nth < 90).then(|| name.clone());
+            frames.set_idle(idle.into_iter());
+            publisher.push(unit(false)).expect("ours");
+            if told(&mut probes, second(nth)).contains(&Condition::Undecoded) {
+                undecoded.push(nth);
+            }
+        }
+        assert_eq!(undecoded, (89 + 30..180).collect::<Vec<i64>>());
     }
 
     #[test]

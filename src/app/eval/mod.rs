@@ -6,8 +6,10 @@
 //! docs/evaluation.md has the format and what the figures mean.
 
 mod labels;
+mod latency;
 mod score;
 mod table;
 
 pub use labels::{Labels, LabelsError};
+pub use latency::Latency;
 pub use score::{Marks, ModelInput, Scores, TimedFinding, score};

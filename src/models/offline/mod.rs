@@ -92,9 +92,8 @@ impl Offline {
             }
         }
         let memory = memories.entry(frame.stream.clone()).or_default();
-        memory.at = frame.captured_at;
         let words = screen.rows.iter().map(|row| folded(&row.text));
-        memory.turn_to(words.collect());
+        memory.turn_to(words.collect(), frame.captured_at);
         let reports = self.reports(&screen, frame.captured_at, &mut memory.windows);
         let fresh = reports.into_iter().filter(|report| {
             memory.is_news(&report.key, report.count, report.observation.severity)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use jiff::SignedDuration;
 
 use watchtower_media::MediaTime;
 use watchtower_screen::frame::Frame;
@@ -58,6 +59,29 @@ fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
     });
     let read = Arc::new(frame.read(lines, Arc::from([])));
     RedactedFrame::of(&read, Redact::Off).unwrap()
+}
+
+#[test]
+fn a_screen_that_is_read_again_and_again_is_reported_once() {
+    let devops = analyst("DevOps", &[]);
+    let around = "NAME  READY  STATUS  RESTARTS\npayments-api-1  1/1  Running  0";
+    let row = "ledger-worker-7  0/1  CrashLoopBackOff  27";
+    let shown = drawn(&format!("{around}\n{row}"));
+    let covered = drawn(around);
+    let mut told = Vec::new();
+    for half in 0..60 {
+        let at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(500 * half);
+        // A mouse is in front of the row for a second and a half.
+        let lines = if (20..23).contains(&half) {
+            &covered
+        } else {
+            &shown
+        };
+        let seen = devops.observe(&captured(at, lines.clone().into()));
+        told.extend(seen.into_iter().map(|seen| (half, seen.title)));
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 mod gate;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +29,9 @@ const READS_KEPT: usize = 3;
 const NAMES_KEPT: usize = 1024;
 /// Maximum age of a picture at the end of its OCR; an older one is late.
 const LATE: SignedDuration = SignedDuration::from_secs(3);
+/// Unread generations of a stream whose times are known: at two a second more
+/// than a minute, after which a stream is behind in any case.
+const UNREAD_KEPT: usize = 128;
 
 /// Frames of all live streams. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,7 +42,9 @@ pub struct FrameBus {
 #[derive(Debug)]
 struct Bus {
     slots: Mutex<HashMap<StreamName, Slot>>,
-    /// Flag: OCR is on.
+    /// Live streams that nobody looks at, and that are not decoded therefore.
+    idle: Mutex<HashSet<StreamName>>,
+    /// Somebody reads the frames' text.
     reading: AtomicBool,
     /// Counts frames, OCR results, starts and ends of streams.
     changes: watch::Sender<u64>,
@@ -52,14 +57,46 @@ struct Slot {
     frames: u64,
     newest: Option<Arc<Frame>>,
     reads: VecDeque<Arc<Frame>>,
-    /// Arrival of the first generation without OCR.
-    unread_since: Option<Timestamp>,
-    /// Arrival of the first picture whose OCR was late or partial; `None` once
-    /// caught up.
+    /// Generations not among the reads' yet, oldest first, each with the time
+    /// the change was first seen.
+    unread: VecDeque<(u64, Timestamp)>,
+    /// Time of the newest generation, as above, and of the newest frame.
+    changed_at: Option<Timestamp>,
+    sampled_at: Option<Timestamp>,
+    /// When the first picture came whose reading was late or left something
+    /// out, if none since has caught up.
     behind_since: Option<Timestamp>,
     /// Arrival of the picture with the last OCR, if newer ones had arrived by
     /// then.
     outrun_at: Option<Timestamp>,
+}
+
+impl Slot {
+    /// When the oldest change was seen that nobody has read.
+    fn unread_since(&self) -> Option<Timestamp> {
+        self.unread.front().map(|(_, since)| *since)
+    }
+
+    /// Takes in the generation of a new frame, and returns when it was first
+    /// seen: a change of a part counts at its second sample, one of all of the
+    /// picture at its first.
+    fn note_generation(&mut self, frame: &Frame) -> Timestamp {
+        let before = self.sampled_at.replace(frame.captured_at);
+        let known = self.changed_at.filter(|_| frame.generation != frame.seq);
+        if let Some(known) = known {
+            return known;
+        }
+        let in_part = frame.changes.whole != frame.seq;
+        let first = before.filter(|before| in_part && *before <= frame.captured_at);
+        let since = first.unwrap_or(frame.captured_at);
+        self.changed_at = Some(since);
+        let full = self.unread.len() >= UNREAD_KEPT;
+        match self.unread.back_mut().filter(|_| full) {
+            Some((generation, _)) => *generation = frame.generation,
+            None => self.unread.push_back((frame.generation, since)),
+        }
+        since
+    }
 }
 
 impl Default for FrameBus {
@@ -72,6 +109,7 @@ impl FrameBus {
     pub fn new() -> Self {
         let inner = Bus {
             slots: Mutex::default(),
+            idle: Mutex::default(),
             reading: AtomicBool::new(false),
             changes: watch::Sender::new(0),
         };
@@ -122,7 +160,18 @@ impl FrameBus {
             .collect()
     }
 
-    /// Switches OCR on: from now on consumers wait for its results.
+    /// Replaces the streams that are not decoded because nobody looks at them.
+    pub fn set_idle(&self, streams: impl Iterator<Item = StreamName>) {
+        *self.inner.idle.locked() = streams.collect();
+    }
+
+    /// True if the stream is not decoded because nobody looks at it.
+    pub fn is_idle(&self, stream: &StreamName) -> bool {
+        self.inner.idle.locked().contains(stream)
+    }
+
+    /// Announces that somebody reads the frames: from now on those who look
+    /// wait for what was read.
     pub fn expect_reading(&self) {
         self.inner.reading.store(true, Ordering::Relaxed);
     }
@@ -146,7 +195,7 @@ impl FrameBus {
 
     /// Time since which a live stream shows content without OCR.
     pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
-        self.inner.slots.locked().get(stream)?.unread_since
+        self.inner.slots.locked().get(stream)?.unread_since()
     }
 
     /// Time since which OCR of a live stream has lagged: the current content is
@@ -154,7 +203,7 @@ impl FrameBus {
     pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
         let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
-        let known = [slot.unread_since, slot.behind_since];
+        let known = [slot.unread_since(), slot.behind_since];
         known.into_iter().flatten().min()
     }
 
@@ -194,12 +243,9 @@ impl FrameBus {
                 slot.behind_since = None;
             }
             began = !all && !was_behind;
-            if caught_up {
-                slot.unread_since = None;
-            } else {
-                // A newer picture arrived during OCR.
-                slot.unread_since = slot.newest.as_ref().map(|newest| newest.captured_at);
-            }
+            // What is left came while this was being read.
+            let generation = frame.changes.newest();
+            slot.unread.retain(|(unread, _)| *unread > generation);
             slot.reads.push_back(frame);
             while slot.reads.len() > READS_KEPT {
                 slot.reads.pop_front();
@@ -261,10 +307,8 @@ impl FramePublisher {
             frame.generation = changes.newest();
             frame.scene = frame.generation;
             frame.changes = changes;
+            frame.changed_at = slot.note_generation(&frame);
             let frame = Arc::new(frame);
-            if frame.generation == frame.seq {
-                slot.unread_since.get_or_insert(captured_at);
-            }
             slot.newest = Some(Arc::clone(&frame));
             frame
         };
@@ -279,7 +323,9 @@ impl Drop for FramePublisher {
             slot.publishers = slot.publishers.saturating_sub(1);
             if slot.publishers == 0 {
                 slot.newest = None;
-                slot.unread_since = None;
+                slot.unread.clear();
+                slot.changed_at = None;
+                slot.sampled_at = None;
                 slot.behind_since = None;
                 slot.outrun_at = None;
                 slot.reads.clear();
@@ -323,7 +369,40 @@ mod tests {
     }
 
     #[test]
-    fn late_or_partial_ocr_lags_until_it_catches_up() {
+    fn a_change_is_as_old_as_the_first_picture_that_shows_it() {
+        let bus = FrameBus::new();
+        let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
+        let at = |half: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(500 * half);
+        let mut next = |half, shade: u8| {
+            let mut picture = picture(10);
+            // A quarter of the picture.
+            for row in 0..32 {
+                picture.y[row * 64..row * 64 + 32].fill(shade);
+            }
+            publisher.publish(picture, MediaTime(half), at(half))
+        };
+        let first = next(0, 10);
+        assert_eq!((first.generation, first.changed_at), (1, at(0)));
+        assert_eq!(next(1, 10).changed_at, at(0));
+        bus.publish_read(Arc::new(first.read(Arc::from([]), Arc::from([]))));
+        assert_eq!(bus.unread_since(&name()), None);
+        // One sample may be a mouse; the second tells.
+        assert_eq!(next(2, 200).changed_at, at(0));
+        assert_eq!(bus.unread_since(&name()), None);
+        let changed = next(3, 200);
+        assert_eq!((changed.generation, changed.changed_at), (4, at(2)));
+        assert_eq!(bus.unread_since(&name()), Some(at(2)));
+        next(4, 200);
+        next(5, 90);
+        next(6, 90);
+        // Of two that nobody has read the older counts, until it is read.
+        assert_eq!(bus.unread_since(&name()), Some(at(2)));
+        bus.publish_read(Arc::new(changed.read(Arc::from([]), Arc::from([]))));
+        assert_eq!(bus.unread_since(&name()), Some(at(5)));
+    }
+
+    #[test]
+    fn reading_that_is_late_or_partial_is_behind_until_it_catches_up() {
         let bus = FrameBus::new();
         let mut publisher = bus.open(&name(), |_| Ok(Bytes::new()));
         let at = |seconds| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds);
