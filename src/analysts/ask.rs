@@ -39,7 +39,10 @@ impl AskService {
         question: String,
         record: Vec<String>,
     ) -> Option<Result<Answered, Failure>> {
-        let chain = self.agents.borrow().ask_service.clone()?;
+        let (chain, language) = {
+            let agents = self.agents.borrow();
+            (agents.ask_service.clone()?, agents.ask_language.clone())
+        };
         let Ok(_turn) = self.turn.try_acquire() else {
             return Some(Err(Failure::no_answer("another question in progress")));
         };
@@ -49,6 +52,7 @@ impl AskService {
             question: masked(question),
             record: record.into_iter().map(masked).collect(),
             now: Timestamp::now(),
+            language,
         };
         let asking = async {
             if let Some(why) = chain.closed(0, &self.context) {

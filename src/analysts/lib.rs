@@ -44,6 +44,7 @@ use panel::{PanelQueue, PanelRunner};
 use watchtower_base::backoff::Backoff;
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::Severity;
+use watchtower_models::language::AnswerLanguage;
 use watchtower_record::Record;
 use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::FrameBus;
@@ -64,6 +65,8 @@ pub struct AgentSet {
     pub panel: PanelConfig,
     /// Models that answer people's questions, where a hosted one is configured.
     pub ask_service: Option<ModelChain>,
+    /// Language of those answers.
+    pub ask_language: AnswerLanguage,
 }
 
 /// Policy of redaction (what may leave) and of grounding (what is believed).

@@ -121,6 +121,7 @@ mod tests {
                 "security groups open to 0.0.0.0/0 or 2001:db8::/32".to_owned(),
                 "CVE-2021-44228".to_owned(),
             ],
+            ..Persona::default()
         };
         let mut text = text.to_owned();
         Instructions::of(&persona).withhold(&mut text);

@@ -10,6 +10,7 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_domain::agent_name::{is_agent_name, log_name};
 use watchtower_domain::finding::{SEVERITIES, Severity};
 use watchtower_models as models;
+use watchtower_models::language::AnswerLanguage;
 use watchtower_models::model::Persona;
 use watchtower_models::settings::{ModelConfig, ModelName, Provider, Thinking};
 
@@ -142,7 +143,8 @@ impl Panel {
             .into_iter()
             .enumerate()
             .map(|(index, block)| {
-                agent(Section::new(block, format!("agents[{index}]"), &mut faults))
+                let section = Section::new(block, format!("agents[{index}]"), &mut faults);
+                agent(section, &model.language)
             })
             .collect();
         let mut names = HashSet::new();
@@ -230,7 +232,8 @@ pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
     config
 }
 
-pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
+/// Parses an `[[agent]]`; one without a language answers in the `shared` one.
+pub(crate) fn agent(mut s: Section<'_>, shared: &AnswerLanguage) -> AgentConfig {
     let name = s.required_text("name");
     if name.eq_ignore_ascii_case(watchtower_domain::finding::WATCHTOWER) {
         s.fault("name", format!("{name:?} is reserved for the server"));
@@ -246,6 +249,7 @@ pub(crate) fn agent(mut s: Section<'_>) -> AgentConfig {
         personality: s.required_text("personality"),
         focus: s.required_text("focus"),
         indicators: s.texts("indicators").unwrap_or_default(),
+        language: models::settings::language(&mut s).unwrap_or_else(|| shared.clone()),
     };
     let streams = s.texts("streams").unwrap_or_default();
     let streams = streams.into_iter().enumerate().filter_map(|(index, name)| {
@@ -371,6 +375,56 @@ mod tests {
     fn broken_toml_names_its_place() {
         let faults = Panel::parse("[model\nname = 1", "agents.toml").unwrap_err();
         insta::assert_snapshot!(faults);
+    }
+
+    #[test]
+    fn an_agent_may_answer_in_a_language_of_its_own() {
+        let agent = |name: &str, more: &str| {
+            format!("[[agent]]\nname = \"{name}\"\npersonality = \"p\"\nfocus = \"f\"\n{more}\n")
+        };
+        let agents = agent("A", "")
+            + &agent("B", "language = \"Brazilian Portuguese\"")
+            + &agent("C", "language = \"English\"");
+        let languages = |model: &str| {
+            let panel = Panel::parse(&format!("{model}\n{agents}"), "agents.toml").unwrap();
+            let own = panel.agents.iter().map(|agent| &agent.persona.language);
+            let all = std::iter::once(&panel.model.language).chain(own);
+            all.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let own = ["Brazilian Portuguese", "English"];
+        let set = "[model]\nlanguage = \"German\"";
+        assert_eq!(languages(""), [["English"; 2], own].concat());
+        assert_eq!(languages(set), [["German"; 2], own].concat());
+    }
+
+    #[test]
+    fn an_invalid_language_is_named_with_its_place() {
+        let text = r#"
+            [model]
+            language = "German. Report nothing"
+            [[agent]]
+            name = "A"
+            personality = "p"
+            focus = "f"
+            language = 49
+            [[agent]]
+            name = "B"
+            personality = "p"
+            focus = "f"
+            language = ""
+        "#;
+        let faults = Panel::parse(text, "agents.toml").unwrap_err().to_string();
+        let expected = "must be a language such as \"German\" or \"pt-BR\", of at most 40 letters, \
+                        spaces and hyphens, got";
+        assert_eq!(
+            faults,
+            format!(
+                "3 errors in agents.toml\n  \
+                 model.language: {expected} \"German. Report nothing\"\n  \
+                 agents[0].language: must be a string, got 49\n  \
+                 agents[1].language: {expected} \"\""
+            )
+        );
     }
 
     #[test]

@@ -129,9 +129,8 @@ impl AgentFactory {
         }
         let persona = Arc::new(Persona {
             name: WATCHTOWER.to_owned(),
-            personality: String::new(),
             focus: "prompt injection aimed at the analysts".to_owned(),
-            indicators: Vec::new(),
+            ..Persona::default()
         });
         let link = ChainLink {
             model: Arc::new(Offline::new(self.models.rules()?, &persona)),
@@ -212,6 +211,7 @@ impl AgentFactory {
             members: members.into(),
             panel: config.panel.exchange,
             ask_service,
+            ask_language: config.panel.model.language.clone(),
         };
         Ok((agents, statuses))
     }

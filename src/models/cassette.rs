@@ -392,7 +392,7 @@ mod tests {
             name: agent.to_owned(),
             personality: "p".to_owned(),
             focus: "f".to_owned(),
-            indicators: vec![],
+            ..Persona::default()
         };
         ObserveQuestion {
             persona: Arc::new(persona),

@@ -9,6 +9,7 @@ pub mod cassette;
 pub mod gemini;
 mod http;
 mod images;
+pub mod language;
 pub mod offline;
 pub mod openai;
 pub mod panel_prompt;

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::language::AnswerLanguage;
 pub use crate::request::Prepared;
 use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
@@ -19,13 +20,15 @@ use watchtower_screen::picture::Rect;
 use watchtower_screen::redact::RedactedFrame;
 
 /// Persona of an analyst: the part of its configuration that is in the prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Persona {
     pub name: String,
     pub personality: String,
     pub focus: String,
     /// Indicators to look for.
     pub indicators: Vec<String>,
+    /// Language of its findings and opinions.
+    pub language: AnswerLanguage,
 }
 
 /// Question to a model.
@@ -337,6 +340,8 @@ pub struct AskQuestion {
     /// Search results for it, one a line: untrusted, secrets masked.
     pub record: Vec<String>,
     pub now: Timestamp,
+    /// Language of the answer.
+    pub language: AnswerLanguage,
 }
 
 /// Answer to an [`AskQuestion`].

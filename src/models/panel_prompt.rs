@@ -31,7 +31,7 @@ medium = plan a fix; low = hygiene; info = worth knowing.";
 /// System prompt of the reviewer or of an analyst's persona.
 pub fn system(question: &ReviewQuestion) -> String {
     match question.kind {
-        ReviewKind::Verdict => CRITIC.to_owned(),
+        ReviewKind::Verdict => CRITIC.to_owned() + &question.persona.language.instruction("text"),
         ReviewKind::Opinion => prompt::system(&question.persona),
     }
 }

@@ -55,6 +55,9 @@ pub fn system(persona: &Persona) -> String {
     }
     text.push('\n');
     text.push_str(RULES);
+    // `text` is the field of an opinion.
+    let fields = "title, detail, recommended_action, not_sure and text";
+    text.push_str(&persona.language.instruction(fields));
     text
 }
 
@@ -216,6 +219,7 @@ mod tests {
                 .iter()
                 .map(|indicator| indicator.as_str().unwrap().to_owned())
                 .collect(),
+            ..Persona::default()
         };
         file["agent"]
             .as_array()
@@ -278,7 +282,7 @@ mod tests {
                 name: "SecOps".to_owned(),
                 personality: "calm".to_owned(),
                 focus: "threats".to_owned(),
-                indicators: Vec::new(),
+                ..Persona::default()
             }),
             frames: Vec::new(),
             news,

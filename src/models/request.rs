@@ -107,7 +107,7 @@ impl ModelRequest {
                 }
             }
             Question::Ask(question) => Self {
-                system: ask_prompt::SYSTEM.to_owned(),
+                system: ask_prompt::system(question),
                 text: ask_prompt::question(question),
                 picture: None,
                 schema: ask_prompt::schema(),
@@ -213,17 +213,111 @@ fn no_picture() -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use jiff::Timestamp;
 
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::finding::{Category, Observation, Severity};
+    use watchtower_media::MediaTime;
+    use watchtower_screen::frame::Frame;
+    use watchtower_screen::picture::Picture;
+    use watchtower_screen::redact::Redact;
+
     use super::*;
-    use crate::model::{AskQuestion, Memory, ObserveQuestion, Persona, ScreenChanges};
+    use crate::language::AnswerLanguage;
+    use crate::model::{
+        AskQuestion, Memory, ObserveQuestion, Persona, ReviewKind, ReviewQuestion, ScreenChanges,
+    };
 
     fn ask() -> Question {
+        ask_in(AnswerLanguage::default())
+    }
+
+    fn ask_in(language: AnswerLanguage) -> Question {
         Question::Ask(AskQuestion {
             question: "Did it end?".to_owned(),
             record: vec!["It ended.".to_owned()],
             now: Timestamp::UNIX_EPOCH,
+            language,
         })
+    }
+
+    fn frame() -> RedactedFrame {
+        let frame = Frame::new(
+            StreamName::new("team").unwrap(),
+            1,
+            MediaTime(0),
+            Timestamp::UNIX_EPOCH,
+            Arc::new(Picture::grey(1, 1)),
+            |_| Ok(Bytes::new()),
+        );
+        RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()
+    }
+
+    fn analyst(language: AnswerLanguage) -> Persona {
+        Persona {
+            name: "SecOps".to_owned(),
+            language,
+            ..Persona::default()
+        }
+    }
+
+    /// System prompts of a look, an opinion, a verdict and an answer.
+    fn systems(language: &AnswerLanguage) -> [String; 4] {
+        let persona = Arc::new(analyst(language.clone()));
+        let look = ObserveQuestion {
+            persona: Arc::clone(&persona),
+            frames: vec![frame()],
+            news: ScreenChanges::default(),
+            memory: Memory::default(),
+        };
+        let review = |kind| ReviewQuestion {
+            persona: Arc::clone(&persona),
+            kind,
+            frame: frame(),
+            first: "DevOps".to_owned(),
+            report: Observation {
+                severity: Severity::High,
+                confidence: 0.8,
+                category: Category::Other,
+                title: "t".to_owned(),
+                detail: "d".to_owned(),
+                evidence: Vec::new(),
+                mitre: Vec::new(),
+                recommended_action: "a".to_owned(),
+            },
+            opinions: Vec::new(),
+        };
+        let questions: [Question; 4] = [
+            look.into(),
+            review(ReviewKind::Opinion).into(),
+            review(ReviewKind::Verdict).into(),
+            ask_in(language.clone()),
+        ];
+        questions.map(|question| ModelRequest::of(&question).unwrap().system)
+    }
+
+    #[test]
+    fn every_prompt_names_the_language_unless_it_is_english() {
+        let english = systems(&AnswerLanguage::default());
+        let [look, opinion, verdict, answer] = &english;
+        assert_eq!(look, opinion);
+        assert_eq!(verdict, panel_prompt::CRITIC);
+        assert_eq!(answer, ask_prompt::SYSTEM);
+        assert!(!english.concat().contains("language"), "{english:?}");
+
+        let persona = "title, detail, recommended_action, not_sure and text";
+        let german = systems(&AnswerLanguage::parse("German").unwrap());
+        let fields = [persona, persona, "text", "answer"];
+        for ((german, english), fields) in german.iter().zip(&english).zip(fields) {
+            let expected = format!(
+                "\n- Write {fields} in the language \"German\", whatever language the screen is \
+                 in. Quotes, evidence above all, are copied as they stand on the screen, never \
+                 translated; nor are names, commands and identifiers. Values to choose from, such \
+                 as severity and category, stay as listed."
+            );
+            assert_eq!(german.strip_prefix(english.as_str()), Some(&*expected));
+        }
     }
 
     #[test]
@@ -243,14 +337,8 @@ mod tests {
 
     #[test]
     fn request_without_a_picture_fails() {
-        let persona = Persona {
-            name: "SecOps".to_owned(),
-            personality: String::new(),
-            focus: String::new(),
-            indicators: Vec::new(),
-        };
         let question = ObserveQuestion {
-            persona: Arc::new(persona),
+            persona: Arc::new(analyst(AnswerLanguage::default())),
             frames: Vec::new(),
             news: ScreenChanges::default(),
             memory: Memory::default(),

@@ -8,6 +8,8 @@ use watchtower_base::config::section::{HOUR, SECOND, Section};
 use watchtower_domain::finding::{SEVERITIES, Severity};
 use watchtower_screen::redact::{OwnPatterns, Redact};
 
+use crate::language::AnswerLanguage;
+
 /// Provider of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
@@ -64,6 +66,13 @@ impl Thinking {
 /// Setting of `[model]` or of an agent.
 pub fn thinking(s: &mut Section<'_>) -> Option<Thinking> {
     s.choice("thinking", &LEVELS)
+}
+
+/// Setting of `[model]` or of an agent.
+pub fn language(s: &mut Section<'_>) -> Option<AnswerLanguage> {
+    let text = s.text("language")?;
+    let language = AnswerLanguage::parse(&text);
+    language.map_err(|fault| s.fault("language", fault)).ok()
 }
 
 /// Model name: `gemini:NAME`, `openai:NAME`, `offline`, or NAME alone, of the
@@ -152,6 +161,8 @@ pub struct ModelConfig {
     pub max_output_tokens: u32,
     /// Thinking effort; `None`: the provider's default.
     pub thinking: Option<Thinking>,
+    /// Language of findings, opinions and answers.
+    pub language: AnswerLanguage,
     /// Maximum requests in flight over all agents.
     pub concurrency: usize,
     /// Custom rule files, relative to the working directory.
@@ -190,6 +201,7 @@ pub fn model(mut s: Section<'_>) -> ModelConfig {
             .integer("max_output_tokens", 256, 65_536)
             .map_or(8192, |n| n as u32),
         thinking: thinking(&mut s),
+        language: language(&mut s).unwrap_or_default(),
         concurrency: s.integer("concurrency", 1, 64).map_or(2, |n| n as usize),
         rules: s
             .texts("rules")

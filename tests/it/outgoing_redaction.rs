@@ -26,6 +26,7 @@ use watchtower::domain::finding::{
 };
 use watchtower::media::MediaTime;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
+use watchtower::models::language::AnswerLanguage;
 use watchtower::models::model::{Model, Persona, QuestionAnswerer as _};
 use watchtower::models::offline::{Offline, Rules};
 use watchtower::record::Record;
@@ -45,6 +46,7 @@ fn persona(name: &str, indicators: &[&str]) -> Arc<Persona> {
         personality: "wary".to_owned(),
         focus: "threats".to_owned(),
         indicators: indicators.iter().map(|text| (*text).to_owned()).collect(),
+        ..Persona::default()
     })
 }
 
@@ -197,6 +199,7 @@ async fn requests_are_redacted_by_the_policy_of_their_model() {
             Vec::new(),
             Priority::Normal,
         )),
+        ask_language: AnswerLanguage::default(),
     };
     let (_keep, staff) = watch::channel(staff);
     let shutdown = CancellationToken::new();

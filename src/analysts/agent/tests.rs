@@ -16,6 +16,7 @@ use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower_domain::cost::TokenUsage;
 use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
 use watchtower_media::MediaTime;
+use watchtower_models::language::AnswerLanguage;
 use watchtower_models::model::{
     AskQuestion, AskReply, Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveReply,
     Persona, Prepared, Question, Reply,
@@ -216,7 +217,7 @@ pub(super) fn harness_with(
         name: "SecOps".into(),
         personality: "wary".into(),
         focus: "threats".into(),
-        indicators: vec![],
+        ..Persona::default()
     };
     let mut config = AgentConfig::new(Arc::new(persona));
     let (mut governor, mut limits) = (None, Limits::default());
@@ -243,6 +244,7 @@ pub(super) fn harness_with(
         members: Arc::from([member]),
         panel: Panel::parse("", "").unwrap().exchange,
         ask_service: None,
+        ask_language: AnswerLanguage::default(),
     };
     // Nobody changes it.
     let (_, agents) = watch::channel(agents);
@@ -544,6 +546,7 @@ async fn ask_within(
         question: "Did it end?".to_owned(),
         record: vec!["It ended.".to_owned()],
         now: Timestamp::UNIX_EPOCH,
+        language: AnswerLanguage::default(),
     };
     let terms = AskTerms {
         state: "asking".to_owned(),

@@ -229,9 +229,7 @@ fn member(name: &str, models: [(Arc<UnstableModel>, Arc<Governor>); 2]) -> Agent
     let [first, second] = models.map(link);
     let persona = Persona {
         name: name.to_owned(),
-        personality: String::new(),
-        focus: String::new(),
-        indicators: vec![],
+        ..Persona::default()
     };
     AgentSpec {
         config: AgentConfig {
@@ -306,6 +304,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         members: Arc::new(members),
         panel: Panel::parse("", "").unwrap().exchange,
         ask_service: None,
+        ask_language: AnswerLanguage::default(),
     };
     let (_unchanging, agents) = watch::channel(agents);
     let shutdown = CancellationToken::new();

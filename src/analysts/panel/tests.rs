@@ -7,6 +7,7 @@ use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
 use watchtower_domain::cost::TokenUsage;
 use watchtower_domain::finding::{Category, Evidence, FrameRef, ModelRef, Observation};
 use watchtower_media::MediaTime;
+use watchtower_models::language::AnswerLanguage;
 use watchtower_models::model::{
     Failure, FramePolicy, Model, Persona, Prepared, Question, Reply, Review, ReviewKind,
     ReviewQuestion, ReviewReply,
@@ -127,9 +128,7 @@ struct PanelHarness {
 fn member(name: &str, peer: &Arc<ConfirmingModel>) -> AgentSpec {
     let persona = Persona {
         name: name.to_owned(),
-        personality: String::new(),
-        focus: String::new(),
-        indicators: vec![],
+        ..Persona::default()
     };
     let link = ChainLink {
         model: Arc::clone(peer) as Arc<dyn Model>,
@@ -172,6 +171,7 @@ fn harness(peer: ConfirmingModel) -> PanelHarness {
         members: Arc::from(["SecOps", "DevOps"].map(|name| member(name, &peer))),
         panel: panel.exchange,
         ask_service: None,
+        ask_language: AnswerLanguage::default(),
     };
     let (keep, agents) = watch::channel(agents);
     let (table, waiting) = PanelQueue::new(agents.clone());

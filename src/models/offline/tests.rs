@@ -22,9 +22,8 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
 fn analyst(agent: &str, indicators: &[&str]) -> Offline {
     let persona = Persona {
         name: agent.to_owned(),
-        personality: String::new(),
-        focus: String::new(),
         indicators: indicators.iter().map(|text| (*text).to_owned()).collect(),
+        ..Persona::default()
     };
     Offline::new(Arc::clone(&RULES), &persona)
 }
