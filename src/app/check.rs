@@ -9,10 +9,12 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 
 use watchtower_analysts::AgentSpec;
+use watchtower_analysts::settings::Panel;
 use watchtower_base::text::counted;
 use watchtower_base::tls::Tls;
 use watchtower_base::tls::settings::TlsSettings;
 use watchtower_codec as codec;
+use watchtower_models::settings::Provider;
 use watchtower_record::store::{Readers, StoreError, clock_fault};
 use watchtower_screen::Ocr;
 use watchtower_sinks as sinks;
@@ -113,6 +115,7 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
             counted(config.panel.agents.len(), "analyst")
         )),
     ));
+    rows.extend(language(&config.panel, config.default_provider()));
     rows.push(row(
         "OCR model",
         if config.reads_text() {
@@ -186,6 +189,49 @@ fn undelivered(readers: &Readers, sink: &str) -> Result<Vec<String>, StoreError>
         dead => undelivered.push(counted(dead, "dead letter")),
     }
     Ok(undelivered)
+}
+
+/// Languages set for enabled analysts, with a warning for those that apply the
+/// offline rules, which are in English; `None` if English is all there is.
+fn language(panel: &Panel, default: Provider) -> Option<CheckRow> {
+    let mut languages: Vec<String> = Vec::new();
+    let mut by_rules: Vec<&str> = Vec::new();
+    let mut falls_back = false;
+    for agent in panel.enabled() {
+        let language = &agent.persona.language;
+        if language.is_english() {
+            continue;
+        }
+        let name = language.to_string();
+        if !languages.contains(&name) {
+            languages.push(name);
+        }
+        let models = agent.models(&panel.model, default);
+        let offline = |(provider, _): &(Provider, String)| *provider == Provider::Offline;
+        match models.iter().position(offline) {
+            Some(0) => by_rules.push(agent.name()),
+            Some(_) => falls_back = true,
+            None => {}
+        }
+    }
+    if languages.is_empty() {
+        return None;
+    }
+    let languages = languages.join(", ");
+    let verdict = if !by_rules.is_empty() {
+        CheckResult::Doubtful(format!(
+            "{languages} requires a hosted model; offline rules report in English: {}",
+            by_rules.join(", ")
+        ))
+    } else if falls_back {
+        CheckResult::Good(format!("{languages}; offline fallback in English"))
+    } else {
+        CheckResult::Good(languages)
+    };
+    Some(CheckRow {
+        what: "language".to_owned(),
+        verdict,
+    })
 }
 
 /// Checks each distinct model once.
@@ -274,4 +320,70 @@ fn writable(folder: &Path) -> Result<String, String> {
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(fault)?;
     Ok(format!("{} writable", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn language_of_offline_rules_is_a_warning() {
+        let checked = |model: &str, agent: &str, default| {
+            let text = format!(
+                "[model]\n{model}\n[[agent]]\nname = \"A\"\npersonality = \"p\"\nfocus = \"f\"\n\
+                 [[agent]]\nname = \"B\"\npersonality = \"p\"\nfocus = \"f\"\n{agent}\n"
+            );
+            let panel = Panel::parse(&text, "agents.toml").unwrap();
+            let row = language(&panel, default)?;
+            assert_eq!(row.what, "language");
+            Some(match row.verdict {
+                CheckResult::Good(text) => ("ok", text),
+                CheckResult::Doubtful(text) => ("warn", text),
+                CheckResult::Fault(text) => ("ERROR", text),
+            })
+        };
+        let (hosted, rules) = (Provider::Gemini, Provider::Offline);
+        let set = "language = \"German\"";
+        let warning = "requires a hosted model; offline rules report in English:";
+        for (model, agent, default, expected) in [
+            ("", "", rules, None),
+            ("language = \"en\"", "", rules, None),
+            (set, "", hosted, Some(("ok", "German".to_owned()))),
+            (
+                set,
+                "",
+                rules,
+                Some(("warn", format!("German {warning} A, B"))),
+            ),
+            (
+                set,
+                "model = \"offline\"",
+                hosted,
+                Some(("warn", format!("German {warning} B"))),
+            ),
+            (
+                set,
+                "model = \"offline\"\nlanguage = \"English\"",
+                hosted,
+                Some(("ok", "German".to_owned())),
+            ),
+            (
+                set,
+                "model = \"offline\"\nenabled = false",
+                hosted,
+                Some(("ok", "German".to_owned())),
+            ),
+            (
+                set,
+                "fallback = [\"offline\"]\nlanguage = \"French\"",
+                hosted,
+                Some((
+                    "ok",
+                    "German, French; offline fallback in English".to_owned(),
+                )),
+            ),
+        ] {
+            assert_eq!(checked(model, agent, default), expected, "{model} {agent}");
+        }
+    }
 }
