@@ -9,6 +9,7 @@ mod exchange;
 mod fallback;
 mod gemini;
 mod incidents;
+mod language;
 mod odd_pictures;
 mod outgoing_redaction;
 mod panel;
