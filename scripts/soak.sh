@@ -171,10 +171,11 @@ say "memory: $warm kB after 2 minutes, $end kB after 10"
 for n in $(seq 12); do
   grep -q "\"stream\":\"s$n\"" "$work/logs/findings.jsonl" || die "nothing was found on stream s$n"
 done
-# Twice the interval of 10 s, for nine of ten: the machine has other work.
-awk '/^watchtower_finding_latency_seconds_bucket/ && /offline/ && /le="20.0"/ { within = $NF }
+# Nine of ten: a whole new page every 8 s on each is more than half of two cores
+# read, and then they wait in turn.
+awk '/^watchtower_finding_latency_seconds_bucket/ && /offline/ && /le="60.0"/ { within = $NF }
   /^watchtower_finding_latency_seconds_count/ && /offline/ { all = $NF }
-  END { print "soak: " within " of " all " findings within 20 s of the change"; exit !(all > 0 && within >= 0.9 * all) }' <<<"$page" ||
+  END { print "soak: " within " of " all " findings within 60 s of the change"; exit !(all > 0 && within >= 0.9 * all) }' <<<"$page" ||
   die 'twelve streams are not looked at in time'
 ! grep -q panicked "$work/output" || die "the server panicked: $(grep panicked "$work/output" | head -n 3)"
 kill -TERM "$server"

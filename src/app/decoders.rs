@@ -109,6 +109,6 @@ async fn decode(
 async fn unwanted(demand: &mut watch::Receiver<FrameDemand>, name: &StreamName) {
     if demand.wait_for(|demand| !demand.wants(name)).await.is_err() {
         // It can't change any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

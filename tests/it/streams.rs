@@ -12,9 +12,9 @@ const STREAMS: usize = 6;
 /// Title of the rule about the clip's second page.
 const LOGINS: &str = "Burst of failed logins";
 /// What the latency has to be within for half of the findings, in seconds, while
-/// all other tests and their encoders share the cores. The old pace of one
-/// stream every 10 s had a median of half a minute.
-const MEDIAN_WITHIN: &str = "20.0";
+/// all other tests and their encoders share the cores: the pages of six clips are
+/// more to read than half of two cores read.
+const MEDIAN_WITHIN: &str = "60.0";
 
 /// Findings of rules within so many seconds, and all of them.
 async fn latencies(server: &TestServer) -> (f64, f64) {

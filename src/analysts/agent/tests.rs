@@ -82,14 +82,15 @@ impl Scripted {
         })
     }
 
+    pub(super) fn then(&self, step: ScriptStep) {
+        self.script.lock().unwrap().push_back(step);
+    }
+
     /// Every picture it was shown: when, of which stream, and its number.
     pub(super) fn shown_when(&self) -> Vec<(Instant, String, u64)> {
-        let shown = self.shown().into_iter();
         let times = self.shown_at.lock().unwrap().clone();
-        shown
-            .zip(times)
-            .map(|((stream, seq), at)| (at, stream, seq))
-            .collect()
+        let shown = self.shown().into_iter().zip(times);
+        shown.map(|((of, seq), at)| (at, of, seq)).collect()
     }
 
     fn shown(&self) -> Vec<(String, u64)> {
@@ -270,6 +271,13 @@ impl AgentHarness {
         self.context.board.agents()[0].state.clone()
     }
 
+    /// Notes in the agent's log.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self._logs.path().join("secops.log")).unwrap();
+        let notes = log.lines().filter_map(|line| line.split_once("--        "));
+        notes.map(|(_, note)| note.to_owned()).collect()
+    }
+
     pub(super) async fn end(self) {
         self.shutdown.cancel();
         self.panel.await.unwrap();
@@ -366,14 +374,8 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
     let finding = findings.recv().await.unwrap();
     assert_eq!((finding.title.as_str(), finding.frame.seq), ("late", 2));
     assert_eq!(finding.frame.sha256.len(), 64);
-    let log = std::fs::read_to_string(harness._logs.path().join("secops.log")).unwrap();
-    let lines: Vec<_> = log
-        .lines()
-        .filter_map(|line| line.split_once("--        "))
-        .map(|(_, note)| note)
-        .collect();
     assert_eq!(
-        lines,
+        harness.notes(),
         ["503 from the model", "refused: safety", "analysis resumed"]
     );
     harness.end().await;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use watchtower_models::model::FramePolicy;
+use watchtower_models::model::{Failure, FramePolicy};
 use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::FramePublisher;
 use watchtower_screen::picture::{Rect, TextLine};
 use watchtower_screen::redact::Redact;
 
-use super::tests::{AgentHarness, Scripted, harness, harness_with, seconds, show};
+use super::tests::{AgentHarness, ScriptStep, Scripted, harness, harness_with, seconds, show};
 use crate::{Governor, GovernorSettings};
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -176,6 +176,29 @@ async fn a_stream_whose_answer_is_late_keeps_no_other_waiting() {
     assert_eq!(looks.len(), 2, "both, though neither was answered");
     // The model has answered nobody: that is seen.
     assert!(harness.context.board.agents()[0].wanting_since.is_some());
+    harness.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_model_is_noted_once_for_all_streams() {
+    let fail = || {
+        ScriptStep::Fail(Failure::Transient {
+            reason: "503 from the model".into(),
+        })
+    };
+    let model = Scripted::new(FramePolicy::Newest, [fail(), fail(), fail()]);
+    let harness = harness_with(model, Redact::Off, |config, _, _| {
+        config.requests_per_interval = 3;
+    });
+    let mut streams = Streams::open(&harness, 3);
+    streams.run(30, |_, second| second == 0).await;
+    assert_eq!(harness.model.shown_when().len(), 6, "each again");
+    // The log is written by a real thread, in order: waited for.
+    let mut findings = harness.context.findings.subscribe();
+    harness.model.then(ScriptStep::Report("late"));
+    streams.run(2, |_, second| second == 1).await;
+    findings.recv().await.unwrap();
+    assert_eq!(harness.notes(), ["503 from the model", "analysis resumed"]);
     harness.end().await;
 }
 
