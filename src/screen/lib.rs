@@ -27,6 +27,8 @@ mod ocr;
 mod page;
 mod read_budget;
 mod reader;
+#[cfg(test)]
+mod redaction_measure;
 mod scroll;
 #[cfg(test)]
 mod test_line;
