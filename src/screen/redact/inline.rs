@@ -12,14 +12,21 @@ use super::vocabulary::LabelKind;
 
 /// Most characters between a label and its sign.
 const REACH: usize = 40;
+/// Most characters between a pair and what says that it is one.
+const NEAR: usize = 24;
 /// Most digits and letters of a code that is told before its name.
 const BEFORE: &str = r"\b(?P<value>[0-9]{3}[ -]?[0-9]{3,4}|[0-9]{4,8}|[A-Z]-[0-9]{6})\b";
 
 /// "is" and its like, at the beginning and at the end of a text.
 const COPULAS: &str = "is now|is still|is just|is currently|is|was|are|will be|changed to|set to|equals|ist jetzt|ist|lautet|war|sind|es ahora|es|son|est maintenant|est|sont|é agora|é|são|è|sono|jest|to|je|byl|är|er|on|adalah|ialah|yaitu|là|ni|ne|este|van|:|such as|такой|такая|это|теперь|は|是|为|為|이|가|은|는|です|है|হল|هي|هو|ہے|คือ|as";
 
-static COPULA: LazyLock<Regex> =
-    LazyLock::new(|| pattern(&format!(r"^\s*(?:{COPULAS})(?:\s*[:=]|\s|$|\b)\s*")));
+static COPULA: LazyLock<Regex> = LazyLock::new(|| {
+    // Without blanks between words there are no ends of words either.
+    let joined = "は|是|为|為|이|가|은|는";
+    pattern(&format!(
+        r"^\s*(?:(?:{COPULAS})(?:\s*[:=]|\s|$|\b)|{joined})\s*"
+    ))
+});
 static COPULA_LAST: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"(?:^|\s|\b)(?:{COPULAS})\s*$")));
 static SIGN: LazyLock<Regex> =
@@ -253,7 +260,11 @@ fn pair(text: &str) -> Option<Range<usize>> {
         let word = &text[value.start()..end];
         let slash = hit["gap"].contains('/');
         let apart = hit["gap"].contains(' ');
-        let told = ACCESS.is_match(&text[..user.start()]);
+        let said = ACCESS.find_iter(&text[..user.start()]).last();
+        let between = said.map(|said| &text[said.end()..user.start()]);
+        let told = between.is_some_and(|between| between.chars().count() <= NEAR);
+        let right_before =
+            between.is_some_and(|between| !between.chars().any(char::is_alphanumeric));
         let known =
             USERS.contains(&user.as_str().to_lowercase().as_str()) || user.as_str().contains('@');
         let tie = if told && slash && apart {
@@ -263,7 +274,10 @@ fn pair(text: &str) -> Option<Range<usize>> {
         };
         let follows = text[end..].trim_start();
         let third = follows.starts_with('/') || follows.starts_with(':');
-        let pair = (told && (apart || known || !slash)) || (known && slash);
+        let pair = match slash {
+            true => known || (told && apart),
+            false => right_before || (told && known),
+        };
         let is_pair = pair && !third && is_value(LabelKind::Password, word, tie);
         let named = user.as_str().chars().all(|c| c.is_ascii_digit());
         (is_pair && !named && (told || is_strong(word))).then(|| value.start()..end)

@@ -17,6 +17,8 @@ pub(super) struct SecretPattern {
     pub(super) letters: usize,
 }
 
+/// Kind of what is known by nothing but its randomness.
+pub(super) const LONG_TOKEN: &str = "long random token";
 /// Words that stand before a secret.
 const NAMES: &str = "passw[o0]rds?|passwd|passphrase|pwd|pass|secret|secret[_ -]?key|client[_ -]?secret|t[o0]ken|auth[_ -]?t[o0]ken|access[_ -]?t[o0]ken|refresh[_ -]?t[o0]ken|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|account[_ -]?key|shared[_ -]?access[_ -]?key|signing[_ -]?key|encryption[_ -]?key|connection[_ -]?string|credentials?";
 
@@ -131,7 +133,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
         ),
         kind("private key", false, r"-{2,}\s?BEGIN[A-Z0-9 ]*PR[Il1|]VATE\s?KEY[A-Z ]*-{2,} ?(?P<value>[0-9A-Za-z+/=]{8,}(?: [0-9A-Za-z+/=]{8,})*)", any),
         // Long and random: whatever opens with it, it opens something.
-        kind("long random token", false, r"[0-9A-Za-z+/_=-]{20,}", is_random),
+        kind(LONG_TOKEN, false, r"[0-9A-Za-z+/_=-]{20,}", is_random),
         kind(
             "e-mail address",
             true,
@@ -206,6 +208,16 @@ fn is_value(text: &str) -> bool {
 
 fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(|c| c.to_digit(10)).collect()
+}
+
+/// True if a text ends with what says that an identifier comes next, which
+/// opens nothing.
+pub(super) fn is_identified(before: &str) -> bool {
+    static IDENTIFIES: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r#"(?i)(?:\bid|[a-z]_id|uuid|guid|\buid|(?:trace|span|request|incident|event|document|alert|correlation|message|object|record)(?:[ _-]?id)?|hash|digest|\bsha-?[0-9]{0,3}|commit|etag|checksum|revision)["']?\s*(?:[:=]|is|of)?\s*["'(]?#?$|#$"#;
+        Regex::new(pattern).expect("the pattern is valid")
+    });
+    IDENTIFIES.is_match(before)
 }
 
 /// Letters of both cases and digits, changing all the time; names, paths and

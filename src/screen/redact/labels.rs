@@ -211,7 +211,9 @@ fn begins(text: &str, start: usize, phrase: &Phrase) -> bool {
         (Some(before), Some(here)) if before.is_alphanumeric() => {
             is_unspaced(here)
                 || (before.is_lowercase() && here.is_uppercase())
-                || (before.is_alphabetic() && phrase.letters >= COMPOUND)
+                || (before.is_alphabetic()
+                    && phrase.joints.len() == 1
+                    && phrase.letters >= COMPOUND)
         }
         _ => true,
     }
@@ -265,22 +267,34 @@ fn names_the_same(rest: &str) -> bool {
 /// Label that a text is, with whose it is and nothing else: `Console password`,
 /// `Mot de passe temporaire :`.
 pub(super) fn alone(text: &str) -> Option<Label> {
-    let is_edge = |c: char| !c.is_alphanumeric() && !matches!(c, ')' | '(');
+    let is_edge = |c: char| !is_letter(c) && !matches!(c, ')' | '(');
     let begin = text.len() - text.trim_start_matches(is_edge).len();
     let core = text[begin..].trim_end_matches(is_edge);
     if core.is_empty() || core.chars().count() > LONGEST {
         return None;
     }
     let labels = find(core);
+    let colon = text[begin + core.len()..].contains([':', '：']);
     let label = labels.iter().find(|label| {
         let before = &core[..label.range.start];
         let behind = &core[label.range.end..];
-        is_owner(before) && says_no_more(behind)
+        is_owner(before) && says_no_more(behind) && (colon || !is_verdict(core))
     })?;
     Some(Label {
         range: begin + label.range.start..begin + label.range.end,
         ..label.clone()
     })
+}
+
+/// The result of a check, and no word for a password.
+fn is_verdict(core: &str) -> bool {
+    core.eq_ignore_ascii_case("pass")
+}
+
+/// Letters, digits, and the signs that are parts of letters.
+fn is_letter(c: char) -> bool {
+    c.is_alphanumeric()
+        || matches!(c, '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{652}' | '\u{900}'..='\u{e7f}')
 }
 
 fn is_owner(before: &str) -> bool {
@@ -321,7 +335,7 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
 pub(super) fn at_end(text: &str) -> Option<Label> {
     let told = text.trim_end();
     let colon = told.ends_with([':', '：', '=', '→', '>']);
-    let core = told.trim_end_matches(|c: char| !c.is_alphanumeric());
+    let core = told.trim_end_matches(|c: char| !is_letter(c));
     let without = super::inline::without_copula(core);
     if !colon && without.len() == core.len() {
         return None;

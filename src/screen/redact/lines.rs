@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::kinds::{LONG_TOKEN, is_random};
 use super::placed::{PlacedValue, placed};
 use super::value::is_wordlike;
 use super::wrapped::{is_next, wrapped};
@@ -56,7 +57,6 @@ pub fn secrets_beside(
             found.add(row, &span);
         }
     }
-    found.labelled(&rows);
     let wrapped = wrapped(lines, &rows);
     for whole in &wrapped {
         for mut span in spans(&whole.text, own) {
@@ -69,6 +69,7 @@ pub fn secrets_beside(
     for whole in &wrapped {
         found.beginnings(whole);
     }
+    found.labelled(&rows);
     found.keys(&rows);
     found.cells(&rows);
     found.unread();
@@ -121,12 +122,14 @@ fn runs_on(span: &SensitiveSpan, whole: &TextRow) -> bool {
         return false;
     };
     let long = at - begins >= BROKEN;
-    let piece = |range: Range<usize>| {
-        let text = &whole.text[range];
-        !text.is_empty() && (!is_wordlike(text) || text.len() >= BROKEN)
-    };
-    let above = span.range.start.max(begins)..at;
-    long || (!above.is_empty() && (span.letters > 0 || (piece(above) && piece(at..span.range.end))))
+    if span.range.start == at {
+        return long;
+    }
+    let above = &whole.text[span.range.start.max(begins)..at];
+    let below = &whole.text[at..span.range.end];
+    let is_piece = |text: &str| !is_wordlike(text) || text.len() >= BROKEN;
+    let random = span.kind != LONG_TOKEN || long || is_random(above);
+    span.letters > 0 || (random && (long || is_piece(above)) && is_piece(below))
 }
 
 pub(super) struct Found<'a> {
@@ -208,7 +211,9 @@ impl Found<'_> {
 
     /// Values by where they stand, and what commands have printed.
     fn labelled(&mut self, rows: &[TextRow]) {
-        for PlacedValue { line, range, kind } in placed(self.lines) {
+        let placed = placed(self.lines).into_iter();
+        let readable = placed.filter(|value| !is_unreadable(&self.lines[value.line]));
+        for PlacedValue { line, range, kind } in readable.collect::<Vec<_>>() {
             let range = secret_part(&self.lines[line].text, range, kind);
             self.hide(line, range, name_for(kind), false);
         }

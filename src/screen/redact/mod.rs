@@ -110,7 +110,9 @@ fn by_kind(original: &str, found: &mut SpanList) {
                 let Some(value) = hit.name("value").or_else(|| hit.get(0)) else {
                     continue;
                 };
-                if !(kind.also)(value.as_str()) || is_name(text, value.range()) {
+                let harmless =
+                    kind.name == kinds::LONG_TOKEN && kinds::is_identified(&text[..value.start()]);
+                if harmless || !(kind.also)(value.as_str()) || is_name(text, value.range()) {
                     continue;
                 }
                 let missing = kind.letters.saturating_sub(value.len());

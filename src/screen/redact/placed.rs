@@ -238,6 +238,9 @@ impl LabelledPage<'_> {
             match value::in_cell(kind, self.text(line), tie).filter(|_| is_cell) {
                 Some(range) => {
                     self.hide(line, range, kind);
+                    if kind == LabelKind::Code {
+                        self.codes_beside(line);
+                    }
                     values += 1;
                     gap = if many { GAP_ROWS } else { 1 };
                 }
@@ -247,6 +250,16 @@ impl LabelledPage<'_> {
                 None => return,
             }
             edge = Rect { x: edge.x, ..rect };
+        }
+    }
+
+    /// Hides the other columns of a list of codes.
+    fn codes_beside(&mut self, line: usize) {
+        let row: Vec<_> = self.row(line).collect();
+        for other in row {
+            if let Some(range) = value::in_cell(LabelKind::Code, self.text(other), Tie::Placed) {
+                self.hide(other, range, LabelKind::Code);
+            }
         }
     }
 

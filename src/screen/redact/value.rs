@@ -25,6 +25,8 @@ pub(super) enum Tie {
 const SHORTEST: usize = 4;
 const SHORTEST_KEY: usize = 6;
 const MOST_DIGITS: usize = 10;
+/// Letters from which on one of a name is a word.
+const WORD: usize = 4;
 /// Words of a recovery phrase, and letters of each.
 const FEWEST_WORDS: usize = 4;
 
@@ -54,6 +56,14 @@ static FACT: LazyLock<Regex> = LazyLock::new(|| {
         // Addresses and paths.
         r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+|/\d+)?|[^\s@]+@[^\s@]+\.[a-z]{2,}|[a-z][a-z0-9+.-]*://[^\s?#@]*|[~.]{0,2}/[^\s]*|[a-z]:\\.*|arn:.*",
         r")$"
+    );
+    Regex::new(pattern).expect("the pattern is valid")
+});
+/// Names of what stands elsewhere: variables, placeholders.
+static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = concat!(
+        r"(?i)^(?:\$[({]?[a-z_][\w.:/-]*[)}]?|%[a-z_]\w*%|\{\{.*|\$?\{[a-z_][\w.]*\}|<[^>]+>|\[[^\]]+\]|&[a-z]+;",
+        r"|(?:var|local|vars|data|secrets?|env|os|process|config|settings|self|this|args|params|values|module|each|steps|inputs|github|system|getenv)(?:\.\w+|\[)\S*|[a-z_]\w*\(.*)$"
     );
     Regex::new(pattern).expect("the pattern is valid")
 });
@@ -141,15 +151,10 @@ pub(super) fn is_fact(word: &str) -> bool {
     FACT.is_match(word.trim_end_matches([',', ';', '.', ')']))
 }
 
-/// Hidden already: by its own page, or by us.
+/// Hidden already, by its own page or by us, or a name for what is filled in.
 pub(super) fn is_covered(text: &str) -> bool {
-    let cover = |c: char| {
-        matches!(
-            c,
-            '*' | '•' | '●' | '.' | 'x' | 'X' | '…' | '-' | '·' | '_' | '○' | ' '
-        )
-    };
-    text.starts_with("[masked") || text.chars().all(cover)
+    let cover = |c: char| "*•●.xX…-·_○# ".contains(c);
+    text.starts_with("[masked") || text.chars().all(cover) || REFERENCE.is_match(text)
 }
 
 /// Letters and digits, signs among them, or capitals within: no word of a
@@ -269,19 +274,15 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
 
 /// Words and numbers written as one: `OOMKilled`, `ThreadPool-1-worker`.
 pub(super) fn is_wordlike(text: &str) -> bool {
-    let (mut segments, mut letters, mut short) = (0, 0, 0);
-    for part in text
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|part| !part.is_empty())
-    {
-        for length in humps_of(part) {
-            segments += 1;
-            letters += length;
-            short += usize::from(length < 2);
-        }
-    }
-    let many = segments > 1 && short * 3 > segments;
-    segments > 0 && letters * 10 >= segments * 28 && !many
+    let parts = text.split(|c: char| !c.is_alphabetic());
+    let parts = parts.filter(|part| !part.is_empty());
+    let words: Vec<usize> = parts.flat_map(humps_of).collect();
+    let letters: usize = words.iter().sum();
+    let short = words.iter().filter(|length| **length < 2).count();
+    let long: usize = words.iter().filter(|length| **length >= WORD).sum();
+    let few_short = words.len() < 2 || short * 3 <= words.len();
+    let average = letters * 10 >= words.len() * 28 && few_short;
+    !words.is_empty() && (average || long * 20 >= text.chars().count() * 11)
 }
 
 /// Lengths of the words in letters without a blank: each begins with a capital,
