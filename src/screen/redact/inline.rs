@@ -112,7 +112,8 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
         return told(text, at, label, Tie::Loose).or_else(|| plain_word(text, at, label));
     }
     // `Password hunter2`: all there is on the line, or what it begins with.
-    let first = text[..label.range.start].trim().is_empty();
+    let first = text[..label.range.start].trim().is_empty()
+        && !labels::is_verdict(&text[label.range.clone()]);
     let blank = rest.starts_with(char::is_whitespace);
     (blank && (first || label.kind == LabelKind::Code))
         .then(|| told(text, begin, label, Tie::Loose))?

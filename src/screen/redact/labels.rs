@@ -287,7 +287,7 @@ pub(super) fn alone(text: &str) -> Option<Label> {
 }
 
 /// The result of a check, and no word for a password.
-fn is_verdict(core: &str) -> bool {
+pub(super) fn is_verdict(core: &str) -> bool {
     core.eq_ignore_ascii_case("pass")
 }
 

@@ -127,7 +127,7 @@ fn runs_on(span: &SensitiveSpan, whole: &TextRow) -> bool {
     }
     let above = &whole.text[span.range.start.max(begins)..at];
     let below = &whole.text[at..span.range.end];
-    let is_piece = |text: &str| !is_wordlike(text) || text.len() >= BROKEN;
+    let is_piece = |text: &str| !is_wordlike(text);
     let random = span.kind != LONG_TOKEN || long || is_random(above);
     span.letters > 0 || (random && (long || is_piece(above)) && is_piece(below))
 }
