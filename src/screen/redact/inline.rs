@@ -27,10 +27,18 @@ static COPULA: LazyLock<Regex> = LazyLock::new(|| {
         r"^\s*(?:(?:{COPULAS})(?:\s*[:=]|\s|$|\b)|{joined})\s*"
     ))
 });
+/// The same behind a few words of whose it is.
+static COPULA_LATER: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r"^(?:\s+[\p{{L}}-]{{1,14}}){{1,3}}\s+(?:{COPULAS})\s+"
+    ))
+});
 static COPULA_LAST: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"(?:^|\s|\b)(?:{COPULAS})\s*$")));
 static SIGN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\s*(?:\([^)]{0,24}\)\s*)?(?:[:=：]{1,2}>?|->|=>|→|➜|»|>|—|–)\s*"));
+/// Which of several a label means.
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*#?[1-9]\s+"));
 /// A code first, then what it is: `482913 is your verification code`.
 static CODE_FIRST: LazyLock<Regex> = LazyLock::new(|| {
     let says = r"(?:is|as|ist|est|es|é|è|jest|is uw|là|adalah|は|是|для|—|-|–|:)";
@@ -111,12 +119,24 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
         let at = begin + is.end();
         return told(text, at, label, Tie::Loose).or_else(|| plain_word(text, at, label));
     }
+    if let Some(is) = COPULA_LATER.find(rest)
+        && let Some(value) = told(text, begin + is.end(), label, Tie::Loose)
+    {
+        return Some(value);
+    }
     // `Password hunter2`: all there is on the line, or what it begins with.
     let first = text[..label.range.start].trim().is_empty()
         && !labels::is_verdict(&text[label.range.clone()]);
+    let owner = labels::is_owner(&text[..label.range.start]);
     let blank = rest.starts_with(char::is_whitespace);
-    (blank && (first || label.kind == LabelKind::Code))
-        .then(|| told(text, begin, label, Tie::Loose))?
+    if !(blank && (first || label.kind == LabelKind::Code || owner)) {
+        return None;
+    }
+    // `PIN 1 2917`
+    let number = NUMBER.find(rest).map_or(0, |number| number.end());
+    let value = told(text, begin + number, label, Tie::Loose)?;
+    let last = text[value.end..].split_whitespace().all(is_stop);
+    (first || label.kind == LabelKind::Code || last).then_some(value)
 }
 
 /// Where the value begins behind a sign; whose it is may stand before that.
@@ -172,10 +192,16 @@ fn told(text: &str, at: usize, label: &Label, tie: Tie) -> Option<Range<usize>> 
     }
     let end = word_end(text, start);
     let word = &text[start..end];
+    let assigned = tie == Tie::Explicit && text[..at].trim_end().ends_with('=');
+    // What a program is given may be anything.
+    let kind = match label.kind {
+        LabelKind::Key if assigned => LabelKind::Password,
+        kind => kind,
+    };
     if label.plural && word.chars().all(|c| c.is_ascii_digit()) {
         return None;
     }
-    is_value(label.kind, word, tie).then(|| start..with_tail(text, end))
+    is_value(kind, word, tie).then(|| start..with_tail(text, end))
 }
 
 fn closing(opening: char) -> Option<char> {

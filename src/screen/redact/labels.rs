@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::folded::{Folded, as_latin};
+use super::value::is_stop;
 use super::vocabulary::{CONNECTORS, LabelKind, NO_LABEL_AFTER, WORDS};
 
 /// Letters from which on a word of a secret is known at the end of a compound:
@@ -15,6 +16,10 @@ const COMPOUND: usize = 7;
 /// Letters a language adds to a word at most, and signs between two words.
 const MOST_ADDED: usize = 4;
 const MOST_JOINTS: usize = 3;
+/// Languages in which whose it is stands behind a thing.
+const NOUN_FIRST: [&str; 13] = [
+    "es", "fr", "pt", "it", "vi", "id", "ro", "ar", "fa", "sw", "he", "ha", "ru",
+];
 /// Most characters of a label.
 const LONGEST: usize = 48;
 /// Most words before the word that counts, and behind it.
@@ -32,6 +37,8 @@ pub(super) struct Label {
     pub(super) plural: bool,
     /// Flag: its script is written from right to left.
     pub(super) leftward: bool,
+    /// Flag: whose it is stands behind it.
+    pub(super) noun_first: bool,
 }
 
 /// Words of a secret, without what joins them.
@@ -47,6 +54,8 @@ struct Phrase {
     letters: usize,
     /// Flag: its language adds endings to it.
     inflected: bool,
+    /// Flag: in its language what is said of a thing stands behind it.
+    noun_first: bool,
 }
 
 static FINDER: LazyLock<Finder> = LazyLock::new(Finder::new);
@@ -82,6 +91,7 @@ impl Finder {
                             joints,
                             letters,
                             inflected: language.ends_with('~'),
+                            noun_first: NOUN_FIRST.contains(&&language[..2]),
                         });
                     }
                 }
@@ -176,6 +186,7 @@ pub(super) fn find(text: &str) -> Vec<Label> {
             found.push(Label {
                 kind: phrase.kind,
                 plural,
+                noun_first: phrase.noun_first,
                 leftward: text[start..end].chars().any(is_leftward),
                 range: start..end,
             });
@@ -236,7 +247,8 @@ fn ends(text: &str, start: usize, end: usize) -> bool {
 /// True if the rest of an identifier says no more than which secret it is:
 /// `_HASH` and `_1`, not `_POLICY`.
 fn names_the_same(rest: &str) -> bool {
-    const SAME: [&str; 17] = [
+    const SAME: [&str; 18] = [
+        "base",
         "hash",
         "digest",
         "value",
@@ -278,12 +290,22 @@ pub(super) fn alone(text: &str) -> Option<Label> {
     let label = labels.iter().find(|label| {
         let before = &core[..label.range.start];
         let behind = &core[label.range.end..];
-        is_owner(before) && says_no_more(behind) && (colon || !is_verdict(core))
+        let owned = label.noun_first && is_said_of(behind);
+        is_owner(before) && (says_no_more(behind) || owned) && (colon || !is_verdict(core))
     })?;
     Some(Label {
         range: begin + label.range.start..begin + label.range.end,
         ..label.clone()
     })
+}
+
+/// True if a few words say whose it is, and not how it is about it.
+fn is_said_of(behind: &str) -> bool {
+    let words: Vec<_> = split(behind).collect();
+    let said = words
+        .iter()
+        .any(|word| NO_LABEL.contains(word) || is_stop(word));
+    words.len() < MOST_BEHIND && !said && !behind.contains(['?', '!', ',', ':', '='])
 }
 
 /// The result of a check, and no word for a password.
@@ -297,7 +319,7 @@ fn is_letter(c: char) -> bool {
         || matches!(c, '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{652}' | '\u{900}'..='\u{e7f}')
 }
 
-fn is_owner(before: &str) -> bool {
+pub(super) fn is_owner(before: &str) -> bool {
     let words: Vec<_> = split(before).collect();
     words.len() <= MOST_BEFORE
         && !words.iter().any(|word| NO_LABEL.contains(word))

@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use super::labels::{self, Label};
-use super::value::{self, Tie};
+use super::lines::is_unreadable;
+use super::value::{self, LetterMix, Tie};
 use super::vocabulary::LabelKind;
 use crate::picture::{Rect, TextLine};
 
@@ -16,6 +17,8 @@ const GAP_BELOW: u32 = 3;
 const GAP_ROWS: u32 = 5;
 /// In heights of a line: by which the edges of two are still aligned.
 const ALIGNED: u32 = 2;
+/// In heights of the head: how far down its column reaches.
+const ROWS: u32 = 120;
 /// Rows of a column that are followed.
 const MOST_ROWS: usize = 80;
 /// Sentences between a label and its value.
@@ -59,11 +62,16 @@ struct LabelTag {
     /// Flag: the label stands for itself; else a sentence ends with it.
     alone: bool,
     colon: bool,
+    /// Flag: nobody knows what it says.
+    unread: bool,
 }
 
 impl LabelTag {
     fn of(line: usize, read: &TextLine) -> Option<Self> {
         let text = read.text.as_str();
+        if is_unreadable(read) || is_foreign(text) {
+            return Some(Self::unread(line));
+        }
         let (label, alone) = match labels::alone(text) {
             Some(label) => (label, true),
             None => (labels::at_end(text)?, false),
@@ -73,7 +81,25 @@ impl LabelTag {
             label,
             alone,
             colon: text.trim_end().ends_with([':', '：', '=']),
+            unread: false,
         })
+    }
+
+    /// Label in letters that the reader does not know.
+    fn unread(line: usize) -> Self {
+        Self {
+            line,
+            label: Label {
+                kind: LabelKind::Password,
+                range: 0..0,
+                plural: false,
+                leftward: false,
+                noun_first: false,
+            },
+            alone: false,
+            colon: false,
+            unread: true,
+        }
     }
 }
 
@@ -84,9 +110,16 @@ struct LabelledPage<'a> {
 
 impl LabelledPage<'_> {
     fn follow(&mut self, tag: &LabelTag) {
-        let heads = self.heads(tag);
-        if !self.beside(tag) || heads > 1 {
-            self.below(tag, heads);
+        let column = Column::of(self, tag);
+        let heads = self.heads(tag, &column);
+        let beside = self.beside(tag);
+        // A lower-case word beside it may be the next head.
+        let sure = beside.is_some_and(|next| value::is_strong(self.text(next)));
+        if beside.is_none() || (heads > 1 && !sure) {
+            self.below(tag, &column, heads);
+        }
+        if heads > 0 {
+            self.across(tag, column.to);
         }
     }
 
@@ -109,8 +142,9 @@ impl LabelledPage<'_> {
             .filter(move |line| *line != of && in_row(&rect, &self.lines[*line].rect))
     }
 
-    /// Cells beside the label that look like heads of columns too.
-    fn heads(&self, tag: &LabelTag) -> usize {
+    /// Cells beside the label that head columns as it does; 0 where no rows
+    /// follow at even distances.
+    fn heads(&self, tag: &LabelTag, column: &Column) -> usize {
         if tag.colon || !tag.alone {
             return 0;
         }
@@ -120,11 +154,35 @@ impl LabelledPage<'_> {
             (1..=4).contains(&words)
                 && letters * 10 >= text.chars().filter(|c| !c.is_whitespace()).count() * 8
                 && !text.ends_with([':', '.', '?', '!'])
-                && !text.starts_with(char::is_lowercase)
         };
-        self.row(tag.line)
-            .filter(|line| head(self.text(*line)))
-            .count()
+        let texts = self.row(tag.line).map(|line| self.text(line));
+        let heads: Vec<_> = texts
+            .filter(|text| head(text) && labels::alone(text).is_none())
+            .collect();
+        let small = heads
+            .iter()
+            .any(|text| text.starts_with(char::is_lowercase));
+        let few = if small { 1 } else { 0 };
+        let tops: Vec<u32> = std::iter::once(tag.line)
+            .chain(column.lines.iter().copied())
+            .map(|line| self.rect(line).y)
+            .take(3)
+            .collect();
+        let steps: Vec<u32> = tops.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let even = match steps.as_slice() {
+            [] => false,
+            [_] => true,
+            [one, other, ..] => one.abs_diff(*other) * 5 <= 2 * *one.max(other),
+        };
+        let filled = column
+            .lines
+            .first()
+            .is_some_and(|line| self.row(*line).count() > 0);
+        if heads.len() > few && even && filled {
+            heads.len()
+        } else {
+            0
+        }
     }
 
     /// The line next to one in that direction.
@@ -149,32 +207,32 @@ impl LabelledPage<'_> {
         self.row(of).filter(on_side).min_by_key(distance)
     }
 
-    /// Hides the value beside the label; false if there is none.
-    fn beside(&mut self, tag: &LabelTag) -> bool {
+    /// Hides the value beside the label, if there is one; its line.
+    fn beside(&mut self, tag: &LabelTag) -> Option<usize> {
         let kind = tag.label.kind;
-        let Some(next) = self.next_in_row(tag.line, tag.label.leftward) else {
-            return false;
-        };
+        let next = self.next_in_row(tag.line, tag.label.leftward)?;
         if self.is_label(next) {
-            return false;
+            return None;
         }
         if kind == LabelKind::Phrase && self.phrase_from(next) {
-            return true;
+            return Some(next);
         }
         if matches!(kind, LabelKind::Code | LabelKind::Pin) && self.boxes(next, kind) {
-            return true;
+            return Some(next);
         }
         let tie = if tag.colon {
             Tie::Explicit
         } else {
             Tie::Placed
         };
-        let Some(range) = value::in_cell(kind, self.text(next), tie) else {
-            return false;
-        };
+        let tie = if tag.unread { Tie::Loose } else { tie };
+        let range = value::in_cell(kind, self.text(next), tie)?;
+        if tag.unread && !is_made_up(&self.text(next)[range.clone()]) {
+            return None;
+        }
         self.hide(next, range, kind);
         self.tails(next, kind, tag.label.leftward);
-        true
+        Some(next)
     }
 
     /// Pieces of the value that were found as lines of their own.
@@ -207,26 +265,19 @@ impl LabelledPage<'_> {
 
     /// Hides what stands below the label: one value, or all of a column, of a
     /// phrase or of a list of codes.
-    fn below(&mut self, tag: &LabelTag, heads: usize) {
+    fn below(&mut self, tag: &LabelTag, column: &Column, heads: usize) {
         let kind = tag.label.kind;
         let many = heads > 0 || tag.label.plural || kind == LabelKind::Code;
-        let column = Column::of(self, tag);
         let mut edge = self.rect(tag.line);
         let (mut hints, mut values, mut gap) = (0, 0, GAP_BELOW);
-        for line in column.lines {
+        for line in column.lines.iter().copied() {
             let rect = self.rect(line);
             let height = edge.height.max(rect.height);
             let down = rect.y.saturating_sub(edge.bottom());
-            if down > gap * height {
+            if down > gap * height || (self.is_label(line) && heads == 0) {
                 return;
             }
-            if kind == LabelKind::Phrase && self.phrase_from(line) {
-                return;
-            }
-            if matches!(kind, LabelKind::Code | LabelKind::Pin) && self.boxes(line, kind) {
-                return;
-            }
-            if self.is_label(line) && heads == 0 {
+            if self.in_pieces(line, kind) {
                 return;
             }
             let tie = match heads {
@@ -235,7 +286,7 @@ impl LabelledPage<'_> {
                 _ => Tie::Placed,
             };
             let is_cell = many || values == 0 || self.goes_on(&edge, line);
-            match value::in_cell(kind, self.text(line), tie).filter(|_| is_cell) {
+            match self.value_in(line, tag, tie).filter(|_| is_cell) {
                 Some(range) => {
                     self.hide(line, range, kind);
                     if kind == LabelKind::Code {
@@ -246,10 +297,48 @@ impl LabelledPage<'_> {
                 }
                 None if many && values > 0 => {}
                 None if heads > 0 => gap = GAP_ROWS,
-                None if hints < MOST_HINTS && values == 0 => hints += 1,
+                None if hints < MOST_HINTS && values == 0 && !tag.unread => hints += 1,
                 None => return,
             }
             edge = Rect { x: edge.x, ..rect };
+        }
+    }
+
+    fn value_in(&self, line: usize, tag: &LabelTag, tie: Tie) -> Option<Range<usize>> {
+        let text = self.text(line);
+        let range = value::in_cell(tag.label.kind, text, tie)?;
+        (!tag.unread || is_made_up(&text[range.clone()])).then_some(range)
+    }
+
+    /// Hides a value that is shown word by word or digit by digit.
+    fn in_pieces(&mut self, line: usize, kind: LabelKind) -> bool {
+        match kind {
+            LabelKind::Phrase => self.phrase_from(line),
+            LabelKind::Code | LabelKind::Pin => self.boxes(line, kind),
+            _ => false,
+        }
+    }
+
+    /// Hides what stands below a head on lines that were read over several
+    /// columns: the words that are about there.
+    fn across(&mut self, tag: &LabelTag, to: u32) {
+        let head = self.rect(tag.line);
+        for line in 0..self.lines.len() {
+            let rect = self.rect(line);
+            let below = rect.y >= head.bottom() && rect.y < head.bottom() + ROWS * head.height;
+            if !below || rect.x + ALIGNED * head.height >= head.x || rect.right() <= head.x {
+                continue;
+            }
+            let text = self.text(line).to_owned();
+            let wide = rect.width / text.chars().count().max(1) as u32;
+            for (at, word) in words(&text) {
+                let x = rect.x + wide * text[..at].chars().count() as u32;
+                let middle = x + wide * word.chars().count() as u32 / 2;
+                let inside = middle > head.x && middle < to;
+                if inside && value::is_value(tag.label.kind, word, Tie::Loose) {
+                    self.hide(line, at..at + word.len(), tag.label.kind);
+                }
+            }
         }
     }
 
@@ -320,6 +409,8 @@ impl LabelledPage<'_> {
 /// Lines below a label that stand in its column, from the top.
 struct Column {
     lines: Vec<usize>,
+    /// Where the next one begins.
+    to: u32,
 }
 
 impl Column {
@@ -358,8 +449,32 @@ impl Column {
             .collect();
         lines.sort_by_key(|line| page.rect(*line).y);
         lines.truncate(MOST_ROWS);
-        Self { lines }
+        Self { lines, to }
     }
+}
+
+/// What a reader of Latin letters makes of others: boxes, read as zeros.
+fn is_foreign(text: &str) -> bool {
+    let boxes = text
+        .chars()
+        .filter(|c| matches!(c, '0' | 'O' | 'o' | '□' | '口' | 'D'));
+    let zeros = text.chars().filter(|c| *c == '0').count();
+    zeros > 1 && boxes.count() == text.chars().count()
+}
+
+/// Letters and digits that nobody names a thing with.
+fn is_made_up(word: &str) -> bool {
+    let mix = LetterMix::of(word);
+    mix.all >= 6 && mix.digits > 0 && mix.letters() > 2 && !value::is_fact(word)
+}
+
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let words = text.split(' ').scan(0, |at, word| {
+        let start = *at;
+        *at += word.len() + 1;
+        Some((start, word))
+    });
+    words.filter(|(_, word)| !word.is_empty())
 }
 
 /// True if two lines share most of the lower one's height.

@@ -28,7 +28,7 @@ static DECODES: LazyLock<Regex> = LazyLock::new(|| {
 /// Asking for one by its name.
 static ASKS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"\b(?:get|show|read|access|print|view|reveal|lookup|fetch|find|cat|type|echo|gen|generate|create|rand|new|reset|get-content|printenv|less|more|head|tail)[a-z-]*\b",
+        r"\b(?:get|show|read|access|print|view|reveal|lookup|fetch|find|cat|type|echo|gen|generate|create|rand|new|reset|get-content|printenv|less|more|head|tail|output|export|dump|unseal|item|field|op|bw|lpass|pass|secret)[a-z-]*\b",
     )
 });
 /// Beginning of a line on which somebody types.

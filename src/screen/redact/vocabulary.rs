@@ -40,7 +40,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     (
         "en",
         Key,
-        "secret, client secret, shared secret, app secret, secret key, secret value, secret access key, secret token, token, auth token, authentication token, access token, refresh token, bearer token, session token, id token, api token, bot token, api key, api secret, private key, access key, account key, shared access key, signing key, signing secret, encryption key, decryption key, master key, webhook secret, license key, licence key, product key, activation key, session id, session cookie, session key, salt, pepper, psk, pre shared key, network key, totp secret, totp seed, setup key, hmac key, hmac secret",
+        "secret, client secret, shared secret, app secret, secret key, secret value, secret access key, secret token, token, auth token, authentication token, access token, refresh token, bearer token, session token, id token, api token, bot token, api key, api secret, private key, access key, account key, shared access key, signing key, signing secret, encryption key, decryption key, master key, webhook secret, license key, licence key, product key, activation key, session id, session cookie, session key, salt, pepper, psk, pre shared key, network key, totp secret, totp seed, setup key, hmac key, hmac secret, secret key base, wpa key, wpa2 key, wpa3 key, wi fi key, wlan key, wep key, network security key",
     ),
     (
         "en",
@@ -425,7 +425,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
         "verificatiecode, beveiligingscode, toegangscode, herstelcode, herstelcodes, eenmalige code, eenmalig wachtwoord, bevestigingscode, je code, uw code",
     ),
     ("nl", Card, "kaartnummer"),
-    ("pl~", Password, "hasło, hasła, hasłem"),
+    ("pl~", Password, "hasło, hasła, hasłem, hasto"),
     ("pl~", Pin, "kod pin, numer pin"),
     (
         "pl~",
@@ -518,7 +518,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
 ];
 
 /// What else may stand before a label's colon: whose it is, and that it is new.
-pub(super) const CONNECTORS: &str = "for, of, to, on, at, in, de, del, do, da, dos, du, des, di, della, d, der, die, das, des, von, vom, zu, zum, zur, für, pour, para, per, dla, do, pro, för, til, till, voor, van, bij, k, ko, на, для, к, от, temporary, temporaire, temporal, temporária, temporanea, provisoire, actuel, actual, actuelle, nouveau, nueva, nova, nuova, hash, digest, value, again, confirmation";
+pub(super) const CONNECTORS: &str = "base, for, of, to, on, at, in, de, del, do, da, dos, du, des, di, della, d, der, die, das, des, von, vom, zu, zum, zur, für, pour, para, per, dla, do, pro, för, til, till, voor, van, bij, k, ko, на, для, к, от, temporary, temporaire, temporal, temporária, temporanea, provisoire, actuel, actual, actuelle, nouveau, nueva, nova, nuova, hash, digest, value, again, confirmation";
 
 /// Words before a label that make it a button, a heading or a remark.
 pub(super) const NO_LABEL_AFTER: &str = "forgot, forgotten, change, reset, no, without, invalid, wrong, incorrect, failed, bad, missing, weak, expired, lost, request, detected, leaked, exposed, hardcoded, hard-coded, rotate, manage, managed, delete, revoke, create, generate, regenerate, view, show, hide, copy, edit, update, save, remember, require, requires, required, unencrypted, stale, unused, vergessen, ändern, zurücksetzen, falsches, ungültiges, kein, olvidó, cambiar, restablecer, sin, oublié, changer, modifier, esqueci, alterar, mudar, забыли, изменить, сменить, zapomniałeś, zmień, wijzig, vergeten, rules, total, all, verify, scan, scanning, find, found, per, multiple, reused, common, compromised, breached, plaintext, cleartext, nicht, rotated, aged, active, inactive, count, number, many, more, top, by, using, via, with, uses, and, or, &, empty";
