@@ -125,17 +125,22 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
         return Some(value);
     }
     // `Password hunter2`: all there is on the line, or what it begins with.
-    let first = text[..label.range.start].trim().is_empty()
-        && !labels::is_verdict(&text[label.range.clone()]);
-    let owner = labels::is_owner(&text[..label.range.start]);
+    let cell = text[..label.range.start].rfind("  ").map_or(0, |at| at + 2);
+    let before = &text[cell.min(label.range.start)..label.range.start];
+    let first = before.trim().is_empty() && !labels::is_verdict(&text[label.range.clone()]);
+    let owner = labels::is_owner(before);
     let blank = rest.starts_with(char::is_whitespace);
+    if labels::is_verdict(&text[label.range.clone()]) {
+        return None;
+    }
     if !(blank && (first || label.kind == LabelKind::Code || owner)) {
         return None;
     }
     // `PIN 1 2917`
     let number = NUMBER.find(rest).map_or(0, |number| number.end());
     let value = told(text, begin + number, label, Tie::Loose)?;
-    let last = text[value.end..].split_whitespace().all(is_stop);
+    let rest = text[value.end..].split("  ").next().unwrap_or_default();
+    let last = rest.split_whitespace().all(is_stop);
     (first || label.kind == LabelKind::Code || last).then_some(value)
 }
 
@@ -182,6 +187,13 @@ fn told(text: &str, at: usize, label: &Label, tie: Tie) -> Option<Range<usize>> 
         LabelKind::Phrase => {
             let range = value::trimmed(text, start..text.len())?;
             return (value::is_phrase(&text[range.clone()])).then_some(range);
+        }
+        LabelKind::Password if text[label.range.clone()].to_lowercase().ends_with("phrase") => {
+            let cell = text[start..].find("  ").map_or(text.len(), |at| start + at);
+            let range = value::trimmed(text, start..cell)?;
+            if value::is_phrase(&text[range.clone()]) {
+                return Some(range);
+            }
         }
         LabelKind::Code | LabelKind::Pin | LabelKind::Card => {
             if let Some(end) = digits_end(label.kind, &text[start..]) {

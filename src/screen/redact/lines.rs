@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::kinds::{LONG_TOKEN, is_random};
 use super::placed::{PlacedValue, placed};
-use super::value::is_wordlike;
+use super::value::{is_tail, is_wordlike};
 use super::wrapped::{is_next, wrapped};
 use super::{OwnPatterns, SensitiveSpan, columns, name_for, secret_part, shell, spans};
 use crate::frame::SensitiveText;
@@ -102,7 +102,12 @@ fn end_of(span: &SensitiveSpan, whole: &TextRow) -> usize {
     match near {
         Some(start) if !span.personal && !is_all(end) => {
             let rest = &text[start..];
-            start + rest.find(' ').unwrap_or(rest.len())
+            let rest = &rest[..rest.find(' ').unwrap_or(rest.len())];
+            if span.letters > 0 || is_tail(rest) {
+                start + rest.len()
+            } else {
+                end
+            }
         }
         _ => end,
     }

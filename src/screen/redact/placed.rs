@@ -69,8 +69,9 @@ struct LabelTag {
 impl LabelTag {
     fn of(line: usize, read: &TextLine) -> Option<Self> {
         let text = read.text.as_str();
-        if is_unreadable(read) || is_foreign(text) {
-            return Some(Self::unread(line));
+        let foreign = is_foreign(text);
+        if foreign || is_unreadable(read) {
+            return Some(Self::unread(line, foreign));
         }
         let (label, alone) = match labels::alone(text) {
             Some(label) => (label, true),
@@ -86,7 +87,7 @@ impl LabelTag {
     }
 
     /// Label in letters that the reader does not know.
-    fn unread(line: usize) -> Self {
+    fn unread(line: usize, foreign: bool) -> Self {
         Self {
             line,
             label: Label {
@@ -96,7 +97,7 @@ impl LabelTag {
                 leftward: false,
                 noun_first: false,
             },
-            alone: false,
+            alone: foreign,
             colon: false,
             unread: true,
         }
@@ -225,7 +226,11 @@ impl LabelledPage<'_> {
         } else {
             Tie::Placed
         };
-        let tie = if tag.unread { Tie::Loose } else { tie };
+        let tie = if tag.unread && !tag.alone {
+            Tie::Loose
+        } else {
+            tie
+        };
         let range = value::in_cell(kind, self.text(next), tie)?;
         if tag.unread && !is_made_up(&self.text(next)[range.clone()]) {
             return None;
@@ -269,12 +274,15 @@ impl LabelledPage<'_> {
         let kind = tag.label.kind;
         let many = heads > 0 || tag.label.plural || kind == LabelKind::Code;
         let mut edge = self.rect(tag.line);
+        let first = column.lines.first().map(|line| self.rect(*line).y);
+        let step = first.map_or(0, |first| first.saturating_sub(edge.y));
         let (mut hints, mut values, mut gap) = (0, 0, GAP_BELOW);
         for line in column.lines.iter().copied() {
             let rect = self.rect(line);
             let height = edge.height.max(rect.height);
             let down = rect.y.saturating_sub(edge.bottom());
-            if down > gap * height || (self.is_label(line) && heads == 0) {
+            let apart = heads > 0 && values > 0 && rect.y > edge.y + 2 * step;
+            if down > gap * height || apart || (self.is_label(line) && heads == 0) {
                 return;
             }
             if self.in_pieces(line, kind) {

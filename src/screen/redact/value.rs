@@ -189,7 +189,7 @@ fn is_name(word: &str) -> bool {
 /// True if the word can be what the label announces.
 pub(super) fn is_value(kind: LabelKind, word: &str, tie: Tie) -> bool {
     let said = is_state(word) || (tie < Tie::Explicit && is_stop(word));
-    if said || is_covered(word) || is_fact(word) {
+    if said || is_covered(word) || (kind != LabelKind::Link && is_fact(word)) {
         return false;
     }
     let counts = LetterMix::of(word);
@@ -240,9 +240,17 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
         let code = kind != LabelKind::Card
             && (3..=32).contains(&digits)
             && (DIGITS.is_match(whole) || GROUPS.is_match(whole))
-            && !whole.split(' ').any(is_stop);
+            && whole
+                .split(' ')
+                .all(|group| group.contains(|c: char| c.is_ascii_digit()));
         if card || code {
             return Some(range);
+        }
+        // The next column may have been read with it.
+        let (first, rest) = whole.split_once(' ').unwrap_or((whole, ""));
+        let column = rest.starts_with(char::is_uppercase) && rest.chars().all(char::is_alphabetic);
+        if column && DIGITS.is_match(first) && first.len() >= SHORTEST {
+            return Some(range.start..range.start + first.len());
         }
     }
     // Buttons and eyes beside it.
@@ -282,7 +290,7 @@ pub(super) fn is_wordlike(text: &str) -> bool {
     let long: usize = words.iter().filter(|length| **length >= WORD).sum();
     let few_short = words.len() < 2 || short * 3 <= words.len();
     let average = letters * 10 >= words.len() * 28 && few_short;
-    !words.is_empty() && (average || long * 20 >= text.chars().count() * 11)
+    !words.is_empty() && (average || long * 20 >= letters * 11)
 }
 
 /// Lengths of the words in letters without a blank: each begins with a capital,

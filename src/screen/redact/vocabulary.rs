@@ -50,7 +50,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     (
         "en",
         Code,
-        "otp, one time code, one time password, one time passcode, one time pin, verification code, security code, confirmation code, authentication code, authenticator code, auth code, authorization code, access code, login code, log in code, sign in code, signin code, two factor code, 2fa code, mfa code, sms code, backup code, recovery code, recovery key, reset code, unlock code, pairing code, device code, activation code, invite code, your code, this code, following code, code below",
+        "otp, one time code, one time password, one time passcode, one time pin, verification code, security code, confirmation code, authentication code, authenticator code, auth code, authorization code, access code, login code, log in code, sign in code, signin code, two factor code, 2fa code, mfa code, sms code, backup code, recovery code, recovery key, reset code, unlock code, pairing code, device code, activation code, invite code, use code, use the code, enter code, enter the code, enter this code, your code, this code, following code, code below",
     ),
     (
         "en",
