@@ -133,7 +133,9 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
     if labels::is_verdict(&text[label.range.clone()]) {
         return None;
     }
-    if !(blank && (first || label.kind == LabelKind::Code || owner)) {
+    let open = rest.trim_start().chars().next().and_then(closing).is_some();
+    let ends = value_ends(rest);
+    if !(blank && (first || label.kind == LabelKind::Code || owner || open || ends)) {
         return None;
     }
     // `PIN 1 2917`
@@ -160,6 +162,12 @@ fn signed(text: &str, begin: usize) -> Option<usize> {
     let sign = rest[at..].chars().next().map_or(1, char::len_utf8);
     let end = begin + at + sign;
     (short && says && !text[end..].starts_with("//")).then_some(end)
+}
+
+/// True if one word is all that is left.
+fn value_ends(rest: &str) -> bool {
+    let cell = rest.trim_start().split("  ").next().unwrap_or_default();
+    !cell.is_empty() && !cell.trim_end().contains(' ')
 }
 
 fn first_word(text: &str) -> &str {

@@ -94,6 +94,8 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
         ),
     ];
     let named = |name, pattern: String| kind(name, false, &pattern, is_value);
+    let commands = super::commands::PATTERNS.iter();
+    kinds.extend(commands.map(|(name, pattern)| named(name, (*pattern).to_owned())));
     kinds.extend([
         // DB_PASSWORD=x, "token": "x", client_secret: x
         named(

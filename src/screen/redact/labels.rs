@@ -190,7 +190,6 @@ pub(super) fn find(text: &str) -> Vec<Label> {
                 leftward: text[start..end].chars().any(is_leftward),
                 range: start..end,
             });
-            from = hit.end();
         }
     }
     found
@@ -336,7 +335,8 @@ pub(super) fn says_no_more(behind: &str) -> bool {
     }
     let words: Vec<_> = split(behind).collect();
     let in_brackets = trimmed.starts_with('(') && trimmed.ends_with(')');
-    let number = |word: &String| word.len() < 3 && word.chars().all(|c| c.is_ascii_alphanumeric());
+    // Folded, a digit is a letter.
+    let number = |word: &String| word.len() < 2 || behind.contains(|c: char| c.is_ascii_digit());
     let connected = match words.as_slice() {
         [] => true,
         [one] if trimmed.starts_with('#') || trimmed.len() < 3 => number(one),

@@ -8,6 +8,7 @@
 
 mod cards;
 mod columns;
+mod commands;
 mod folded;
 mod frame;
 mod inline;
@@ -272,11 +273,9 @@ fn whole_end(text: &str, mut end: usize, personal: bool, mut missing: usize) -> 
             .split([' ', '"', '\'', ','])
             .next()
             .unwrap_or_default();
-        let plain = word
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '='));
-        let rest = missing > 0 && (1..=missing + 1).contains(&word.len());
-        if !plain || !(rest || (word.len() > 2 && value::is_tail(word))) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-+/=".contains(c);
+        let rest = (1..=missing + 1).contains(&word.len()) && missing > 0;
+        if !((rest && word.chars().all(plain)) || (word.len() > 2 && value::is_tail(word))) {
             break;
         }
         missing = missing.saturating_sub(word.len());

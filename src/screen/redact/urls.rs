@@ -16,7 +16,7 @@ const MAY_OPEN: &str =
     "code|key|k|t|s|id|session|session[_-]?id|sid|hash|invite|share|state|nonce|credential|link|c";
 /// Parts of a path behind which a secret stands.
 const LEADS: &str = "reset|reset[_-]?password|password[_-]?reset|passwordreset|forgot|invite|invites|invitation|invitations|join|magic|magic[_-]?link|verify|verification|confirm|confirmation|activate|activation|unlock|share|shares|shared|sharing|unsubscribe|recover|recovery|set[_-]?password|accept|onboard|claim|redeem|login|sso|webhook|webhooks|hook|hooks|incoming";
-const MAY_LEAD: &str = "s|d|l|f|u|r|p|x|dl|sh|scl|fo|fi|b|n|link|links|public|guest|view|file|files|folders|download|document|room|board|doc|w|send|drop|paste|raw";
+const MAY_LEAD: &str = "s|d|l|f|u|r|p|x|t|g|get|e|v|dl|sh|scl|fo|fi|b|n|link|links|public|guest|view|file|files|folders|download|document|room|board|doc|w|send|drop|paste|raw";
 
 static SCHEME: &str = r"[a-z][a-z0-9+.-]{1,20}\s?[:;]\s?/\s?/\s?";
 

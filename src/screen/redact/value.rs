@@ -84,6 +84,12 @@ static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(pattern).expect("the pattern is valid")
 });
 
+/// Capitals and digits in groups, as a key is shown to be typed in.
+static KEY_GROUPS: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"^[A-Z0-9]{4,6}(?:[ -][A-Z0-9]{4,6}){2,9}$";
+    Regex::new(pattern).expect("the pattern is valid")
+});
+
 /// Letters of a word by their class.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LetterMix {
@@ -253,6 +259,9 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
             return Some(range.start..range.start + first.len());
         }
     }
+    if kind == LabelKind::Key && KEY_GROUPS.is_match(&text[range.clone()]) {
+        return Some(range);
+    }
     // Buttons and eyes beside it.
     loop {
         let words = &text[range.clone()];
@@ -313,10 +322,11 @@ fn humps_of(part: &str) -> Vec<usize> {
 /// A piece of something random that a blank was read into.
 pub(super) fn is_tail(word: &str) -> bool {
     let counts = LetterMix::of(word);
-    let joint = |c: char| c.is_ascii_alphanumeric() || "_-+/=.!*~".contains(c);
+    let joint = |c: char| c.is_ascii_alphanumeric() || "_-+/=.!*~#$%&@".contains(c);
     let mixed = counts.digits > 0 && counts.letters() > 0;
     let odd = counts.humps > 0 || word.ends_with('=') || (counts.upper > 1 && counts.lower > 0);
-    word.chars().all(joint) && (mixed || odd) && !is_fact(word)
+    let marked = counts.digits > 0 && word.ends_with(['!', '#', '$', '*', '&', '@']);
+    word.chars().all(joint) && (mixed || odd || marked) && !is_fact(word)
 }
 
 /// Plain words in a row, numbers before them or not, as wallets show them.

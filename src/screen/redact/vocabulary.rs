@@ -40,7 +40,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     (
         "en",
         Key,
-        "secret, client secret, shared secret, app secret, secret key, secret value, secret access key, secret token, token, auth token, authentication token, access token, refresh token, bearer token, session token, id token, api token, bot token, api key, api secret, private key, access key, account key, shared access key, signing key, signing secret, encryption key, decryption key, master key, webhook secret, license key, licence key, product key, activation key, session id, session cookie, session key, salt, pepper, psk, pre shared key, network key, totp secret, totp seed, setup key, hmac key, hmac secret, secret key base, wpa key, wpa2 key, wpa3 key, wi fi key, wlan key, wep key, network security key",
+        "secret, client secret, shared secret, app secret, secret key, secret value, secret access key, secret token, token, auth token, authentication token, access token, refresh token, bearer token, session token, id token, api token, bot token, api key, api secret, private key, access key, account key, shared access key, signing key, signing secret, encryption key, decryption key, master key, webhook secret, license key, licence key, product key, activation key, session id, session cookie, session key, salt, pepper, psk, pre shared key, network key, totp secret, totp seed, setup key, authenticator key, hmac key, hmac secret, secret key base, wpa key, wpa2 key, wpa3 key, wi fi key, wlan key, wep key, network security key",
     ),
     (
         "en",
@@ -50,7 +50,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     (
         "en",
         Code,
-        "otp, one time code, one time password, one time passcode, one time pin, verification code, security code, confirmation code, authentication code, authenticator code, auth code, authorization code, access code, login code, log in code, sign in code, signin code, two factor code, 2fa code, mfa code, sms code, backup code, recovery code, recovery key, reset code, unlock code, pairing code, device code, activation code, invite code, use code, use the code, enter code, enter the code, enter this code, your code, this code, following code, code below",
+        "otp, one time code, one time password, one time passcode, one time pin, verification code, security code, confirmation code, authentication code, authenticator code, auth code, authorization code, access code, login code, log in code, sign in code, signin code, two factor code, 2fa code, mfa code, sms code, backup code, recovery code, recovery key, reset code, unlock code, pairing code, device code, activation code, invite code, door code, gate code, entry code, alarm code, safe code, lock code, wi fi code, guest code, keypad code, use code, use the code, enter code, enter the code, enter this code, your code, this code, following code, code below",
     ),
     (
         "en",
@@ -236,23 +236,23 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     ),
     ("ru~", Card, "номер карты, банковская карта"),
     (
-        "id",
+        "id~",
         Password,
         "kata sandi, kata laluan, sandi, kata sandi baru",
     ),
-    ("id", Pin, "kode pin, nomor pin"),
+    ("id~", Pin, "kode pin, nomor pin"),
     (
         "id",
         Key,
         "kunci rahasia, kunci api, kunci pribadi, rahasia, kunci privat",
     ),
-    ("id", Phrase, "frasa pemulihan, frasa rahasia, frasa benih"),
+    ("id~", Phrase, "frasa pemulihan, frasa rahasia, frasa benih"),
     (
-        "id",
+        "id~",
         Code,
         "kode verifikasi, kode otp, kode keamanan, kode pemulihan, kode akses, kode konfirmasi, kod pengesahan",
     ),
-    ("id", Card, "nomor kartu"),
+    ("id~", Card, "nomor kartu"),
     ("ur", Password, "پاس ورڈ, خفیہ لفظ"),
     ("ur", Pin, "پن کوڈ"),
     ("ur", Key, "ٹوکن, خفیہ کلید"),
