@@ -221,7 +221,8 @@ fn told(text: &str, at: usize, label: &Label, tie: Tie) -> Option<Range<usize>> 
     if label.plural && word.chars().all(|c| c.is_ascii_digit()) {
         return None;
     }
-    is_value(kind, word, tie).then(|| start..with_tail(text, end))
+    let prose = value::is_prose(text, &(start..end));
+    (!prose && is_value(kind, word, tie)).then(|| start..with_tail(text, end))
 }
 
 fn closing(opening: char) -> Option<char> {
@@ -292,11 +293,12 @@ fn plain_word(text: &str, at: usize, label: &Label) -> Option<Range<usize>> {
 
 /// A code that is told before its name.
 fn before(text: &str, label: &Label) -> Option<Range<usize>> {
-    let said = &text[..label.range.start];
+    let from = text.floor_char_boundary(label.range.start.saturating_sub(4 * REACH));
+    let said = &text[from..label.range.start];
     let hit = CODE_FIRST.captures_iter(said).last()?;
     let value = hit.name("value").or_else(|| hit.name("other"))?;
     let near = said[value.end()..].chars().count() <= REACH;
-    near.then(|| value.range())
+    near.then(|| from + value.start()..from + value.end())
 }
 
 /// `admin / hunter2`, where the users or the words around them say so.
@@ -307,8 +309,10 @@ fn pair(text: &str) -> Option<Range<usize>> {
         let word = &text[value.start()..end];
         let slash = hit["gap"].contains('/');
         let apart = hit["gap"].contains(' ');
-        let said = ACCESS.find_iter(&text[..user.start()]).last();
-        let between = said.map(|said| &text[said.end()..user.start()]);
+        let from = text.floor_char_boundary(user.start().saturating_sub(8 * NEAR));
+        let before = &text[from..user.start()];
+        let said = ACCESS.find_iter(before).last();
+        let between = said.map(|said| &before[said.end()..]);
         let told = between.is_some_and(|between| between.chars().count() <= NEAR);
         let right_before =
             between.is_some_and(|between| !between.chars().any(char::is_alphanumeric));

@@ -212,11 +212,11 @@ fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(|c| c.to_digit(10)).collect()
 }
 
-/// True if a text ends with what says that an identifier comes next, which
-/// opens nothing.
+/// True if a text ends with what says that an identifier or encoded code comes
+/// next, which opens nothing.
 pub(super) fn is_identified(before: &str) -> bool {
     static IDENTIFIES: LazyLock<Regex> = LazyLock::new(|| {
-        let pattern = r#"(?i)(?:\bid|[a-z]_id|uuid|guid|\buid|(?:trace|span|request|incident|event|document|alert|correlation|message|object|record)(?:[ _-]?id)?|hash|digest|\bsha-?[0-9]{0,3}|commit|etag|checksum|revision)["']?\s*(?:[:=]|is|of)?\s*["'(]?#?$|#$"#;
+        let pattern = r#"(?i)(?:\bid|[a-z]_id|uuid|guid|\buid|(?:trace|span|request|incident|event|document|alert|correlation|message|object|record)(?:[ _-]?id)?|hash|digest|\bsha-?[0-9]{0,3}|commit|etag|checksum|revision|\s-e(?:c|nc|ncodedcommand)?)["']?\s*(?:[:=]|is|of)?\s*["'(]?#?$|#$"#;
         Regex::new(pattern).expect("the pattern is valid")
     });
     IDENTIFIES.is_match(before)

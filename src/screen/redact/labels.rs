@@ -319,6 +319,9 @@ fn is_letter(c: char) -> bool {
 }
 
 pub(super) fn is_owner(before: &str) -> bool {
+    if before.len() > 4 * LONGEST {
+        return false;
+    }
     let words: Vec<_> = split(before).collect();
     words.len() <= MOST_BEFORE
         && !words.iter().any(|word| NO_LABEL.contains(word))

@@ -12,8 +12,10 @@ use super::value::{LetterMix, is_strong};
 /// Values whose name says that they open something.
 const OPENS: &str = "access[_-]?token|refresh[_-]?token|id[_-]?token|auth[_-]?token|token|tok|otp|passcode|pass(?:word|wd)?|pwd|secret|client[_-]?secret|api[_-]?key|apikey|sig|signature|x-amz-signature|x-goog-signature|x-amz-security-token|jwt|ticket|magic|auth|authkey|resourcekey|invite[_-]?code|reset[_-]?code|share[_-]?key|sharekey|rlkey|sv_sig";
 /// Names that may be anything's, of which the value must look like it.
-const MAY_OPEN: &str =
-    "code|key|k|t|s|id|session|session[_-]?id|sid|hash|invite|share|state|nonce|credential|link|c";
+const MAY_OPEN: &str = "code|key|session|session[_-]?id|sid|hash|invite|share|credential";
+/// Values of anything, which in capitals and small letters with digits open
+/// what they name.
+const NAMES: &str = "id|k|t|s|c|link|state|nonce";
 /// Parts of a path behind which a secret stands.
 const LEADS: &str = "reset|reset[_-]?password|password[_-]?reset|passwordreset|forgot|invite|invites|invitation|invitations|join|magic|magic[_-]?link|verify|verification|confirm|confirmation|activate|activation|unlock|share|shares|shared|sharing|unsubscribe|recover|recovery|set[_-]?password|accept|onboard|claim|redeem|login|sso|webhook|webhooks|hook|hooks|incoming";
 const MAY_LEAD: &str = "s|d|l|f|u|r|p|x|t|g|get|e|v|dl|sh|scl|fo|fi|b|n|link|links|public|guest|view|file|files|folders|download|document|room|board|doc|w|send|drop|paste|raw";
@@ -41,10 +43,15 @@ static MAYBE: LazyLock<Regex> = LazyLock::new(|| {
         r#"[?&#;]\s?(?:{MAY_OPEN})\s?=\s?(?P<value>[^\s&#"'<>,;)]{{4,}})"#
     ))
 });
+static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(&format!(
+        r#"[?&#;]\s?(?:{NAMES})\s?=\s?(?P<value>[0-9a-z_-]{{10,}})(?:[^0-9a-z_+%-]|$)"#
+    ))
+});
 /// `reset?code=`, also where the sign between them was misread.
 static LEADING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
-        r#"\b(?:{LEADS})/?\s?[?7&#]\s?(?:[a-z_]{{1,12}}=[^\s&]*&)*(?:{MAY_OPEN}|{OPENS})\s?=\s?(?P<value>[^\s&#"'<>,;)]{{3,}})"#
+        r#"\b(?:{LEADS})/?\s?[?7&#]\s?(?:[a-z_]{{1,12}}=[^\s&]*&)*(?:{MAY_OPEN}|{OPENS}|{NAMES})\s?=\s?(?P<value>[^\s&#"'<>,;)]{{3,}})"#
     ))
 });
 static PATH: LazyLock<Regex> = LazyLock::new(|| {
@@ -71,7 +78,7 @@ pub(super) fn values(text: &str) -> Vec<(Range<usize>, &'static str)> {
     if !text.contains(['/', '=', '@']) {
         return Vec::new();
     }
-    let ways: [(&Regex, &'static str, fn(&str) -> bool); 8] = [
+    let ways: [(&Regex, &'static str, fn(&str) -> bool); 9] = [
         (&USER, "password", |value| {
             !is_port(value) && !is_covered(value)
         }),
@@ -82,7 +89,12 @@ pub(super) fn values(text: &str) -> Vec<(Range<usize>, &'static str)> {
             !is_covered(value) && !is_word(value)
         }),
         (&LEADING, "token in a link", |value| !is_covered(value)),
-        (&MAYBE, "token in a link", opens),
+        (&MAYBE, "token in a link", |value| {
+            opens(value) && !value.contains('+')
+        }),
+        (&NAMED, "token in a link", |value| {
+            opens(value) && is_mixed(value)
+        }),
         (&PATH, "token in a link", opens),
         (&MAYBE_PATH, "token in a link", |value| {
             opens(value) && is_mixed(value)
@@ -184,6 +196,7 @@ mod tests {
             "ana@web-01:~$ curl https://api.example/healthz",
             "https://grafana.example/d/orders-overview/orders?orgId=1",
             "https://shop.example/view/product-12345678",
+            "GET /item?id=1+UNION+SELECT+user,pass+FROM+users HTTP/1.1",
             "mailto:john.doe2@corp.example",
             "GET /callback?state=ready&code=200 HTTP/1.1",
         ] {

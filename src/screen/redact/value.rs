@@ -25,6 +25,10 @@ pub(super) enum Tie {
 const SHORTEST: usize = 4;
 const SHORTEST_KEY: usize = 6;
 const MOST_DIGITS: usize = 10;
+/// Words before a value that still name it.
+const MOST_SAID: usize = 4;
+/// Letters of a value cut short that say nothing yet.
+const GLIMPSE: usize = 10;
 /// Letters from which on one of a name is a word.
 const WORD: usize = 4;
 /// Words of a recovery phrase, and letters of each.
@@ -160,7 +164,32 @@ pub(super) fn is_fact(word: &str) -> bool {
 /// Hidden already, by its own page or by us, or a name for what is filled in.
 pub(super) fn is_covered(text: &str) -> bool {
     let cover = |c: char| "*•●.xX…-·_○# ".contains(c);
-    text.starts_with("[masked") || text.chars().all(cover) || REFERENCE.is_match(text)
+    let cut = ["…", "...", "***", "•••"]
+        .iter()
+        .any(|sign| text.contains(sign));
+    let glimpse = text.chars().filter(|c| c.is_alphanumeric()).count() <= GLIMPSE;
+    (cut && glimpse)
+        || text.starts_with("[masked")
+        || text.chars().all(cover)
+        || REFERENCE.is_match(text)
+}
+
+/// A word of a sentence that goes on behind a colon: "creates a password:
+/// routine onboarding". Where a few words stand before it is a value.
+pub(super) fn is_prose(text: &str, word: &Range<usize>) -> bool {
+    let plain = |word: &str| {
+        let word = word.trim_end_matches(['.', ',', ';']);
+        word.len() > 1 && word.chars().all(char::is_lowercase)
+    };
+    let cell = text[..word.start].rfind("  ").map_or(0, |at| at + 2);
+    let before = text[cell.min(word.start)..word.start].trim_end();
+    let words = before
+        .split_whitespace()
+        .filter(|word| word.len() > 1)
+        .count();
+    let mut behind = text[word.end..].split_whitespace();
+    let goes_on = text[word.end..].starts_with(' ') && behind.next().is_some_and(plain);
+    before.ends_with(':') && words > MOST_SAID && plain(&text[word.clone()]) && goes_on
 }
 
 /// Letters and digits, signs among them, or capitals within: no word of a
