@@ -59,6 +59,6 @@ pub(super) const PATTERNS: [(&str, &str); 14] = [
     // Names of settings that say so by their last part.
     (
         "password or token",
-        r#"\b[A-Z][A-Z0-9]*_(?:AUTH|PW|PASSPHRASE|CREDS?|PSK|PEPPER|SALT)\s?=\s?["']?(?P<value>[^\s"',;&/][^\s"',;&]{3,})"#,
+        r#"\b[A-Z][A-Z0-9]*_(?:AUTH|PW|PASSPHRASE|CREDS?|CREDENTIALS?|PSK|PEPPER|SALT|IV|SEED|PRIVATE)\s?=\s?["']?(?P<value>[^\s"',;&/][^\s"',;&]{3,})"#,
     ),
 ];

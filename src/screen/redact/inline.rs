@@ -111,8 +111,8 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
     let rest = &text[label.range.end..];
     let quotes = |c: char| "\"'`”’)]*".contains(c);
     let begin = label.range.end + rest.len() - rest.trim_start_matches(quotes).len();
-    if let Some(at) = signed(text, begin) {
-        return told(text, at, label, Tie::Explicit);
+    if let Some((at, tie)) = signed(text, begin) {
+        return told(text, at, label, tie);
     }
     let rest = &text[begin..];
     if let Some(is) = COPULA.find(rest).filter(|is| !is.is_empty()) {
@@ -147,21 +147,28 @@ fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
 }
 
 /// Where the value begins behind a sign; whose it is may stand before that.
-fn signed(text: &str, begin: usize) -> Option<usize> {
+fn signed(text: &str, begin: usize) -> Option<(usize, Tie)> {
     let rest = &text[begin..];
     if let Some(sign) = SIGN.find(rest) {
         let arrow = sign.as_str().trim();
         // A menu's arrow, or a thought.
         let weak = matches!(arrow, ">" | "—" | "–" | "»");
-        return (!weak || is_strong(first_word(&rest[sign.end()..]))).then(|| begin + sign.end());
+        return (!weak || is_strong(first_word(&rest[sign.end()..])))
+            .then(|| (begin + sign.end(), Tie::Explicit));
     }
     let at = rest.find([':', '=', '：'])?;
     let owner = &rest[..at];
     let short = owner.chars().count() <= REACH && !owner.contains(['"', ',', ';', '?', '|']);
-    let says = rest.starts_with([' ', '_', '-', '[']) && labels::says_no_more(owner);
+    let tie = if labels::says_no_more(owner) {
+        Tie::Explicit
+    } else {
+        Tie::Loose
+    };
+    let says = rest.starts_with([' ', '_', '-', '['])
+        && (tie == Tie::Explicit || labels::is_said_of(owner));
     let sign = rest[at..].chars().next().map_or(1, char::len_utf8);
     let end = begin + at + sign;
-    (short && says && !text[end..].starts_with("//")).then_some(end)
+    (short && says && !text[end..].starts_with("//")).then_some((end, tie))
 }
 
 /// True if one word is all that is left.
@@ -188,7 +195,8 @@ fn told(text: &str, at: usize, label: &Label, tie: Tie) -> Option<Range<usize>> 
         let value = &text[inner..end];
         let kind = label.kind;
         let single = !value.contains(' ') && is_value(kind, value, Tie::Explicit);
-        let quoted = single || value::in_cell(kind, value, tie).is_some();
+        let words = kind == LabelKind::Password && !value.split(' ').any(is_stop);
+        let quoted = single || words || value::in_cell(kind, value, tie).is_some();
         return quoted.then(|| value::trimmed(text, inner..end))?;
     }
     match label.kind {

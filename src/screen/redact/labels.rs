@@ -299,7 +299,7 @@ pub(super) fn alone(text: &str) -> Option<Label> {
 }
 
 /// True if a few words say whose it is, and not how it is about it.
-fn is_said_of(behind: &str) -> bool {
+pub(super) fn is_said_of(behind: &str) -> bool {
     let words: Vec<_> = split(behind).collect();
     let said = words
         .iter()

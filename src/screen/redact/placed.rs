@@ -205,7 +205,11 @@ impl LabelledPage<'_> {
                 other.x + other.width / 2 > rect.right()
             }
         };
-        self.row(of).filter(on_side).min_by_key(distance)
+        let said = |line: &usize| !value::is_covered(self.text(*line));
+        self.row(of)
+            .filter(on_side)
+            .filter(said)
+            .min_by_key(distance)
     }
 
     /// Hides the value beside the label, if there is one; its line.

@@ -56,7 +56,7 @@ static LEADING: LazyLock<Regex> = LazyLock::new(|| {
 });
 static PATH: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
-        r"[a-z0-9-]+\.[a-z0-9.-]+(?::[0-9]+)?(?:/[^\s/?#]+)*?/\s?(?:{LEADS})/\s?(?P<value>[0-9a-z_~.%-]{{6,}}(?:/[0-9a-z_~.%-]{{6,}})*)"
+        r"[a-z0-9-]+\.[a-z0-9.-]+(?::[0-9]+)?(?:/[^\s/?#]+)*?/\s?(?:{LEADS})(?:[_-][a-z]{{2,12}})?/\s?(?P<value>[0-9a-z_~.%-]{{6,}}(?:/[0-9a-z_~.%-]{{6,}})*)"
     ))
 });
 static MAYBE_PATH: LazyLock<Regex> = LazyLock::new(|| {
