@@ -48,7 +48,10 @@ fn cases(text: &str) -> Vec<PlacedCase> {
                 lines: Vec::new(),
                 secrets: Vec::new(),
             });
-        } else if let Some(case) = cases.last_mut().filter(|_| !line.trim().is_empty()) {
+        } else if let Some(case) = cases
+            .last_mut()
+            .filter(|_| !line.trim().is_empty() && !line.starts_with('#'))
+        {
             case.add(line);
         }
     }

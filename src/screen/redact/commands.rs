@@ -15,7 +15,7 @@ pub(super) const PATTERNS: [(&str, &str); 14] = [
     // .netrc, and whoever names both on one line.
     (
         "password",
-        r#"(?i)\b(?:login|user|username|account|connect)\s+\S+\s+(?:password|passwd|pass|pw)\s+["']?(?P<value>[^\s"']{3,})"#,
+        r#"(?i)\b(?:login|user|username|account|connect) \S+ (?:password|passwd|pass|pw) ["']?(?P<value>[^\s"']{3,})"#,
     ),
     // smbclient -U user%x, rpcclient, mount -o password=x (a setting)
     ("password", r"\s-U\s?[\w.\\@-]+%(?P<value>[^\s]{3,})"),
