@@ -109,7 +109,7 @@ fn stands_alone(text: &str, range: &Range<usize>) -> bool {
         let rest: String = behind.chars().take(5).collect();
         rest.len() == 5 && rest.as_bytes()[2] == b'/'
     };
-    !ends && !(spaced && beside && !expiry)
+    !ends && (!spaced || !beside || expiry)
 }
 
 /// Round numbers or even steps: the marks of an axis.

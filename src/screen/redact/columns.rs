@@ -6,27 +6,33 @@ use std::ops::Range;
 use super::labels;
 use super::value::{self, Tie, is_strong};
 use super::vocabulary::LabelKind;
+use crate::picture::TextLine;
 use crate::text::TextRow;
 
 /// Rows below the heads that are looked at.
 const MOST_ROWS: usize = 100;
+/// In heights of a row: a larger gap is the end of a table.
+const GAP: u32 = 4;
 const FEWEST_FIELDS: usize = 2;
 /// Characters by which a value may begin before its head, as letters of one
 /// width are only about where they are taken to be.
 const SLACK: usize = 2;
 
 /// Values in the rows of a text table, as bytes of the row's text.
-pub(super) fn values(rows: &[TextRow]) -> Vec<(usize, Range<usize>, LabelKind)> {
+pub(super) fn values(
+    lines: &[TextLine],
+    rows: &[TextRow],
+) -> Vec<(usize, Range<usize>, LabelKind)> {
     let mut found = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         if let Some((sign, heads)) = separated_heads(&row.text) {
-            for (below, row) in rows.iter().enumerate().skip(at + 1).take(MOST_ROWS) {
+            for (below, row) in table(lines, rows, at) {
                 if !of_separated(&row.text, sign, &heads, below, &mut found) {
                     break;
                 }
             }
         } else if let Some(heads) = spaced_heads(&row.text) {
-            for (below, row) in rows.iter().enumerate().skip(at + 1).take(MOST_ROWS) {
+            for (below, row) in table(lines, rows, at) {
                 if !of_spaced(&row.text, &heads, below, &mut found) {
                     break;
                 }
@@ -34,6 +40,25 @@ pub(super) fn values(rows: &[TextRow]) -> Vec<(usize, Range<usize>, LabelKind)> 
         }
     }
     found
+}
+
+/// Rows that follow each other below that one without a larger gap.
+fn table<'a>(
+    lines: &'a [TextLine],
+    rows: &'a [TextRow],
+    head: usize,
+) -> impl Iterator<Item = (usize, &'a TextRow)> {
+    let rect = |row: usize| {
+        let first = rows[row].parts.first();
+        first.map(|(line, _)| lines[*line].rect)
+    };
+    let follows = move |row: &usize| match (rect(row - 1), rect(*row)) {
+        (Some(above), Some(below)) => below.y <= above.bottom() + GAP * above.height,
+        _ => false,
+    };
+    let last = rows.len().min(head + 1 + MOST_ROWS);
+    let below = (head + 1..last).take_while(follows);
+    below.map(|row| (row, &rows[row]))
 }
 
 fn fields(text: &str, sign: char) -> Vec<Range<usize>> {
@@ -179,15 +204,16 @@ fn of_spaced(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::test_line::line;
+    use crate::text::rows;
 
     fn hidden(texts: &[&str]) -> Vec<String> {
-        let row = |text: &&str| TextRow {
-            text: (*text).to_owned(),
-            parts: vec![(0, 0)],
-        };
-        let rows: Vec<_> = texts.iter().map(row).collect();
-        let values = values(&rows).into_iter();
+        let lines: Vec<_> = (0..)
+            .zip(texts)
+            .map(|(at, text)| line(text, 10, 10 + 20 * at))
+            .collect();
+        let rows = rows(&lines);
+        let values = super::values(&lines, &rows).into_iter();
         values
             .map(|(row, range, _)| rows[row].text[range].to_owned())
             .collect()

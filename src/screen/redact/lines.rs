@@ -222,7 +222,7 @@ impl Found<'_> {
             let range = secret_part(&self.lines[line].text, range, kind);
             self.hide(line, range, name_for(kind), false);
         }
-        for (row, range, kind) in columns::values(rows) {
+        for (row, range, kind) in columns::values(self.lines, rows) {
             let span = SensitiveSpan {
                 range,
                 kind: name_for(kind).into(),

@@ -73,12 +73,15 @@ fn pattern(text: &str) -> Regex {
     Regex::new(&format!("(?i){text}")).expect("the pattern is valid")
 }
 
+/// Pattern, its kind, and the condition its value has to meet as well.
+type Way<'a> = (&'a Regex, &'static str, fn(&str) -> bool);
+
 /// Secrets of addresses in a text, with their kind.
 pub(super) fn values(text: &str) -> Vec<(Range<usize>, &'static str)> {
     if !text.contains(['/', '=', '@']) {
         return Vec::new();
     }
-    let ways: [(&Regex, &'static str, fn(&str) -> bool); 9] = [
+    let ways: [Way<'_>; 9] = [
         (&USER, "password", |value| {
             !is_port(value) && !is_covered(value)
         }),

@@ -382,7 +382,7 @@ pub(super) fn phrase_words(text: &str) -> Option<usize> {
         match (number, plain || joined) {
             (true, _) => {}
             (_, true) if (1..=12).contains(&letters) && (letters > 2 || !word.is_ascii()) => {
-                count += 1
+                count += 1;
             }
             _ => return None,
         }
