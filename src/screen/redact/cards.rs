@@ -11,7 +11,7 @@ use regex::Regex;
 static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     let digit = "[0-9OolIS]";
     let pattern = format!(
-        "{digit}{{4}}(?:[ .-]{{0,2}}{digit}{{4}}){{3}}|{digit}{{4}}[ -]{{1,2}}{digit}{{6}}[ -]{{1,2}}{digit}{{4,5}}|[0-9]{{13,19}}"
+        "{digit}{{4}}(?:[ .-]{{0,2}}{digit}{{4}}){{3}}|{digit}{{4}}[ -]{{1,2}}{digit}{{6}}[ -]{{1,2}}{digit}{{4,5}}|[0-9]{{13,19}}|[0-9](?:[ -]?[0-9]){{12,18}}"
     );
     Regex::new(&pattern).expect("the pattern is valid")
 });

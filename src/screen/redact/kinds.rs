@@ -212,6 +212,47 @@ fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(|c| c.to_digit(10)).collect()
 }
 
+/// Beginnings of tokens, and how long these are.
+const BEGINNINGS: [(&str, usize); 18] = [
+    ("AKIA", 20),
+    ("ASIA", 20),
+    ("AIza", 39),
+    ("ghp_", 40),
+    ("gho_", 40),
+    ("ghs_", 40),
+    ("ghu_", 40),
+    ("github_pat_", 93),
+    ("glpat-", 26),
+    ("npm_", 40),
+    ("hf_", 37),
+    ("GOCSPX-", 35),
+    ("dop_v1_", 71),
+    ("ya29.", 94),
+    ("sk-", 51),
+    ("xoxb-", 57),
+    ("xoxp-", 76),
+    ("services/T", 46),
+];
+
+/// True if a token begins in a run of characters that is not all there yet, and
+/// the next word may be more of it.
+pub(super) fn is_short_of(run: &str, word: &str) -> bool {
+    let token = |c: char| c.is_ascii_alphanumeric() || "_-.+/=".contains(c);
+    let piece = word.find(|c| !token(c)).map_or(word, |end| &word[..end]);
+    let missing = BEGINNINGS.iter().filter_map(|(begin, length)| {
+        let at = run.rfind(begin)?;
+        let joined = run[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        let whole = run[at..].chars().all(token);
+        (!joined && whole).then(|| length.saturating_sub(run.len() - at))
+    });
+    let missing = missing.max().unwrap_or(0);
+    // A digit or a capital, or it is a word of the sentence.
+    let random = piece
+        .chars()
+        .any(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+    !piece.is_empty() && random && piece.len() <= missing
+}
+
 /// True if a text ends with what says that an identifier or encoded code comes
 /// next, which opens nothing.
 pub(super) fn is_identified(before: &str) -> bool {

@@ -238,9 +238,11 @@ fn mended(text: &str) -> (Option<String>, Vec<usize>) {
     let mut mended = String::new();
     let mut places = Vec::new();
     let mut before = "";
-    let mut at = 0;
+    let (mut at, mut run) = (0, 0);
     for word in text.split(' ') {
-        if at > 0 && !(looks_torn(before) && looks_torn(word)) {
+        let torn = looks_torn(before) && looks_torn(word);
+        if at > 0 && !(torn || kinds::is_short_of(&mended[run..], word)) {
+            run = mended.len() + 1;
             mended.push(' ');
             places.push(at - 1);
         }

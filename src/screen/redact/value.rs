@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::folded::Folded;
+use super::kinds::is_random;
 use super::vocabulary::LabelKind;
 
 /// Relation between a value and the label it is tied to.
@@ -25,10 +26,14 @@ pub(super) enum Tie {
 const SHORTEST: usize = 4;
 const SHORTEST_KEY: usize = 6;
 const MOST_DIGITS: usize = 10;
+/// Capitals of an acronym or a short word at most.
+const ACRONYM: usize = 4;
 /// Words before a value that still name it.
 const MOST_SAID: usize = 4;
 /// Letters of a value cut short that say nothing yet.
 const GLIMPSE: usize = 10;
+/// The same where stars stand for the rest.
+const STARRED: usize = 6;
 /// Letters from which on one of a name is a word.
 const WORD: usize = 4;
 /// Words of a recovery phrase, and letters of each.
@@ -158,17 +163,19 @@ pub(super) fn is_state(word: &str) -> bool {
 
 /// A figure, a date, an address or a path.
 pub(super) fn is_fact(word: &str) -> bool {
-    FACT.is_match(word.trim_end_matches([',', ';', '.', ')']))
+    let word = word.trim_end_matches([',', ';', '.', ')']);
+    // Keys in base64 may begin as a path does.
+    FACT.is_match(word) && !(word.starts_with('/') && is_random(word))
 }
 
 /// Hidden already, by its own page or by us, or a name for what is filled in.
 pub(super) fn is_covered(text: &str) -> bool {
     let cover = |c: char| "*•●.xX…-·_○# ".contains(c);
-    let cut = ["…", "...", "***", "•••"]
-        .iter()
-        .any(|sign| text.contains(sign));
-    let glimpse = text.chars().filter(|c| c.is_alphanumeric()).count() <= GLIMPSE;
-    (cut && glimpse)
+    let letters = text.chars().filter(|c| c.is_alphanumeric()).count();
+    let cut = text.contains('…') || text.contains("...");
+    let starred = text.contains("***") || text.contains("•••");
+    (cut && letters <= GLIMPSE)
+        || (starred && letters <= STARRED)
         || text.starts_with("[masked")
         || text.chars().all(cover)
         || REFERENCE.is_match(text)
@@ -344,6 +351,10 @@ fn humps_of(part: &str) -> Vec<usize> {
             lengths.push(0);
         }
         *lengths.last_mut().expect("one at least") += 1;
+    }
+    // More capitals than an acronym has are as good as random.
+    if part.len() > ACRONYM && !letters.iter().any(|c| c.is_lowercase()) {
+        return vec![1; letters.len()];
     }
     lengths
 }
