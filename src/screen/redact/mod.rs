@@ -123,12 +123,17 @@ fn by_kind(original: &str, found: &mut SpanList) {
                 let end = whole_end(text, value.end(), kind.personal, missing);
                 let place = |at: usize| places.map_or(at, |places| places[at]);
                 let start = original.floor_char_boundary(place(value.start()));
-                found.push(SensitiveSpan {
+                let span = SensitiveSpan {
                     range: start..original.ceil_char_boundary(place(end)),
                     kind: kind.name.into(),
                     personal: kind.personal,
                     letters: kind.letters,
-                });
+                };
+                // Whole, where only a piece was known before.
+                if places.is_some() {
+                    found.forget_within(&span);
+                }
+                found.push(span);
             }
         }
     }
@@ -148,6 +153,16 @@ impl SpanList {
         if free && !span.range.is_empty() {
             self.0.push(span);
         }
+    }
+
+    /// Forgets pieces of a longer span.
+    fn forget_within(&mut self, span: &SensitiveSpan) {
+        self.0.retain(|known| {
+            let within = span.range.start <= known.range.start
+                && known.range.end <= span.range.end
+                && known.range.len() < span.range.len();
+            !within || span.personal
+        });
     }
 
     fn add(&mut self, text: &str, range: Range<usize>, kind: Cow<'static, str>) {
@@ -420,6 +435,18 @@ mod tests {
             (
                 "ghp_16C7e42F292c69 12E7710c838347Ae178B4a",
                 "[masked GitHub token]",
+            ),
+            (
+                "key AKIAIOSF ODNN7EXAMPLE was used",
+                "key [masked AWS access key] was used",
+            ),
+            (
+                "key AKIAIOSFODNN7EXA MPLE was used",
+                "key [masked AWS access key] was used",
+            ),
+            (
+                "postgres ://admin:hunter2Pass@db.internal",
+                "postgres ://admin:[masked password]@db.internal",
             ),
             (
                 "cur1 -u admin:harbour-42 https://x.example",
