@@ -28,6 +28,8 @@ mod page;
 mod read_budget;
 mod read_order;
 mod reader;
+#[cfg(test)]
+mod redaction_measure;
 mod scroll;
 #[cfg(test)]
 mod test_line;

@@ -1,13 +1,16 @@
 //! Schema of the database, and the migrations from older versions.
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Transaction, params_from_iter};
+
+use watchtower_screen::text::search_forms;
 
 /// `WTCH`: marks the file as ours (`PRAGMA application_id`).
 pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -16,6 +19,7 @@ const MIGRATIONS: [&str; 8] = [
     LOOKING_BACK,
     TRANSCRIPTS,
     MOMENTS_BY_TIME,
+    SEARCH_FORMS,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -271,6 +275,60 @@ ALTER TABLE incidents ADD COLUMN micro_usd INTEGER NOT NULL DEFAULT 0;
 /// Index for a short span of all streams.
 const MOMENTS_BY_TIME: &str = "CREATE INDEX moments_by_time ON moments (seen_at);";
 
+/// Words as they are searched beside how they were read; [`index_forms`] fills
+/// in those of what is there.
+const SEARCH_FORMS: &str = "
+ALTER TABLE screen_text RENAME TO screen_text_before;
+CREATE VIRTUAL TABLE screen_text USING fts5 (
+  text, stream UNINDEXED, observed_at UNINDEXED, frame_seq UNINDEXED, pts_ms UNINDEXED,
+  bounds UNINDEXED, forms
+);
+DROP TRIGGER finding_text_added;
+-- It would follow the table to its new name.
+DROP TRIGGER finding_text_removed;
+ALTER TABLE finding_text RENAME TO finding_text_before;
+CREATE VIRTUAL TABLE finding_text USING fts5 (text, forms);
+CREATE TRIGGER finding_text_removed AFTER DELETE ON findings BEGIN
+  DELETE FROM finding_text WHERE rowid = old.seq;
+END;
+";
+
+/// Copies what was indexed before [`SEARCH_FORMS`], with its forms: about 20 s
+/// of a million lines.
+fn index_forms(db: &Transaction<'_>) -> rusqlite::Result<()> {
+    let copies = [
+        (
+            "SELECT text, rowid, stream, observed_at, frame_seq, pts_ms, bounds
+             FROM screen_text_before ORDER BY rowid",
+            "INSERT INTO screen_text (forms, text, rowid, stream, observed_at, frame_seq, pts_ms, bounds)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        ),
+        (
+            "SELECT text, rowid FROM finding_text_before ORDER BY rowid",
+            "INSERT INTO finding_text (forms, text, rowid) VALUES (?1, ?2, ?3)",
+        ),
+    ];
+    for (from, to) in copies {
+        let (mut select, mut insert) = (db.prepare(from)?, db.prepare(to)?);
+        let columns = select.column_count();
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let text: Option<String> = row.get(0)?;
+            let mut values = vec![Value::Text(forms(&text.unwrap_or_default()))];
+            for column in 0..columns {
+                values.push(row.get(column)?);
+            }
+            insert.execute(params_from_iter(values))?;
+        }
+    }
+    db.execute_batch("DROP TABLE screen_text_before; DROP TABLE finding_text_before;")
+}
+
+/// Column `forms` of a text.
+pub(super) fn forms(text: &str) -> String {
+    search_forms(text).join(" ")
+}
+
 /// Schema version found in a file.
 pub(super) enum SchemaVersion {
     Empty,
@@ -300,6 +358,9 @@ pub(super) fn migrate(db: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let step = db.transaction()?;
     for migration in MIGRATIONS.iter().skip(from.max(0) as usize) {
         step.execute_batch(migration)?;
+        if *migration == SEARCH_FORMS {
+            index_forms(&step)?;
+        }
     }
     mark(&step)?;
     step.commit()
@@ -321,9 +382,12 @@ mod tests {
         for migration in &MIGRATIONS[..before as usize] {
             db.execute_batch(migration).unwrap();
         }
-        let still = "INSERT INTO evidence VALUES ('one', 3, 0);
+        let lines =
+            "INSERT INTO screen_text (rowid, text, stream) VALUES (7, 'db was 00MKilled', 'team');
+                     INSERT INTO finding_text (rowid, text) VALUES (3, 'pod is 00MKilled');
+                     INSERT INTO evidence VALUES ('one', 3, 0);
                      INSERT INTO moments VALUES (1, 'team', 0, 0, 'one');";
-        db.execute_batch(still).unwrap();
+        db.execute_batch(lines).unwrap();
         db.pragma_update(None, "application_id", APPLICATION)
             .unwrap();
         db.pragma_update(None, "user_version", before).unwrap();
@@ -333,5 +397,10 @@ mod tests {
         let found = "SELECT count(*) FROM moments INDEXED BY moments_by_time WHERE seen_at >= 0";
         let found: i64 = db.query_row(found, [], |row| row.get(0)).unwrap();
         assert_eq!(found, 1);
+        for (table, rowid) in [("screen_text", 7), ("finding_text", 3)] {
+            let find = format!("SELECT rowid FROM {table} WHERE {table} MATCH 'oomkllled'");
+            let found: i64 = db.query_row(&find, [], |row| row.get(0)).unwrap();
+            assert_eq!(found, rowid);
+        }
     }
 }

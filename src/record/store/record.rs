@@ -12,6 +12,7 @@ use watchtower_screen::redact::RedactedJpeg;
 
 use super::{Announcement, Publication, Recorded, StoreWriter, Write, WriteError};
 use crate::store::incident_cache::CachedIncident;
+use crate::store::migrations::forms;
 use crate::store::sql;
 
 impl Write for Publication {
@@ -147,7 +148,20 @@ impl StoreWriter {
         drop(insert);
         let seq = self.db.last_insert_rowid();
         self.position.seq = seq as u64;
+        self.index(seq, finding)?;
         Ok(seq)
+    }
+
+    /// Makes the words of a finding searchable.
+    fn index(&self, seq: i64, finding: &Finding) -> rusqlite::Result<()> {
+        let mut words = vec![&finding.agent, &finding.title, &finding.detail];
+        words.extend(finding.evidence.iter().map(|evidence| &evidence.quote));
+        let words: Vec<_> = words.into_iter().map(String::as_str).collect();
+        let text = words.join(" ");
+        self.db
+            .prepare_cached("INSERT INTO finding_text (rowid, text, forms) VALUES (?1, ?2, ?3)")?
+            .execute(params![seq, text, forms(&text)])?;
+        Ok(())
     }
 
     /// Stores a picture as the incident's peak, and as its first if there is

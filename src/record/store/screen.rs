@@ -6,8 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use watchtower_domain::screen_text::ScreenText;
+use watchtower_screen::text::{number_of, shape_of};
 
 use super::age::RetentionCutoff;
+use super::migrations::forms;
 use super::moments::{self, Moment};
 use super::retention::first_after;
 use super::{Page, Readers, StoreError, StoreWriter, Write, WriteError};
@@ -51,8 +53,8 @@ impl Write for ScreenText {
 
     fn apply(&self, writer: &mut StoreWriter) -> Result<(), WriteError> {
         let mut insert = writer.db.prepare_cached(
-            "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO screen_text (text, stream, observed_at, frame_seq, pts_ms, bounds, forms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         for line in &self.lines {
             let [top, left, bottom, right] = line.bounds;
@@ -63,6 +65,7 @@ impl Write for ScreenText {
                 self.frame_seq as i64,
                 self.pts_ms,
                 format!("{top} {left} {bottom} {right}"),
+                forms(&line.text),
             ])?;
         }
         Ok(())
@@ -154,17 +157,35 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
     Ok((row.get::<_, i64>(0)? as u64, hit))
 }
 
-/// FTS5 query of a user's search words: every word in quotes, so that none is
-/// an operator, and as a prefix; the first [`MOST_WORDS`] count. `None` without
-/// one.
+/// FTS5 query of a user's search words: every word in quotes, so that
+/// none is an operator, and as a prefix; the first [`MOST_WORDS`] count. Each is
+/// found as OCR may have read it too: a number that was read as letters only
+/// where it is all of a word. `None` without one.
 pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
-        .split(|c: char| !c.is_alphanumeric())
+        .split(|c: char| !c.is_alphanumeric() && c != '|')
+        .map(|word| word.trim_matches('|'))
         .filter(|word| !word.is_empty())
         .take(MOST_WORDS)
-        .map(|word| format!("\"{word}\"*"));
-    let terms = words.collect::<Vec<_>>().join(" ");
-    (!terms.is_empty()).then_some(terms)
+        .map(ways);
+    let wanted = words.collect::<Vec<_>>().join(" AND ");
+    (!wanted.is_empty()).then_some(wanted)
+}
+
+/// A word as it is, and as OCR may have read it.
+fn ways(word: &str) -> String {
+    let shape = shape_of(word);
+    let mut ways = vec![format!("\"{word}\"*")];
+    if word.chars().all(|c| c.is_ascii_digit()) {
+        ways.push(format!("\"{shape}\""));
+    } else if shape != word.to_lowercase() && !shape.is_empty() {
+        ways.push(format!("\"{shape}\"*"));
+    }
+    ways.extend(number_of(word).map(|number| format!("\"{number}\"")));
+    match ways.as_slice() {
+        [one] => one.clone(),
+        ways => format!("({})", ways.join(" OR ")),
+    }
 }
 
 #[cfg(test)]
@@ -175,10 +196,10 @@ mod tests {
     fn search_input_is_never_an_operator() {
         assert_eq!(
             fts("failed AND \"x").as_deref(),
-            Some("\"failed\"* \"AND\"* \"x\"*")
+            Some("(\"failed\"* OR \"falled\"*) AND \"AND\"* AND \"x\"*")
         );
         assert_eq!(fts(" -- "), None);
         let many = fts(&"x ".repeat(200)).unwrap();
-        assert_eq!(many.split(' ').count(), MOST_WORDS);
+        assert_eq!(many.split(" AND ").count(), MOST_WORDS);
     }
 }

@@ -432,5 +432,61 @@ fn the_text_of_screens_can_be_searched() {
     assert_eq!(found, "Failed password for admin");
 }
 
+#[test]
+fn search_finds_what_was_misread_as_it_was_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let texts = [
+        "Last state: 00MKilled",
+        "web-01 govemed by policy",
+        "5OO errors in eu-west-l",
+        "0%",
+        "500 ok",
+    ];
+    let line = |text: &&str| ScreenLine {
+        text: (*text).to_owned(),
+        bounds: [0; 4],
+    };
+    let screen = queued(ScreenText {
+        stream: StreamName::new("team").unwrap(),
+        observed_at: Timestamp::now(),
+        frame_seq: 1,
+        pts_ms: 0,
+        lines: texts.iter().map(line).collect(),
+    });
+    let finding = publication("pod was 00MKilled", b"one");
+    for result in writer.try_write(&mut [screen, finding]) {
+        result.unwrap();
+    }
+    let found = |words: &str| -> Vec<String> {
+        let query = TextQuery {
+            words: words.to_owned(),
+            limit: 9,
+            ..TextQuery::default()
+        };
+        let hits = readers.search(&query).unwrap().items;
+        hits.into_iter().map(|hit| hit.text).collect()
+    };
+    for (words, text) in [
+        ("OOMKilled", texts[0]),
+        ("oomk", texts[0]),
+        ("00MKilled", texts[0]),
+        ("governed", texts[1]),
+        ("eu-west-1 errors", texts[2]),
+        ("web-O1", texts[1]),
+    ] {
+        assert_eq!(found(words), [text], "{words}");
+    }
+    assert!(found("0%").contains(&texts[3].to_owned()));
+    assert_eq!(
+        found("500"),
+        [texts[4], texts[2]],
+        "as digits and as letters"
+    );
+    assert_eq!(found("50"), [texts[4]], "a beginning of a number");
+    let recalled = readers.recall(&["OOMKilled".to_owned()]).unwrap();
+    assert_eq!((recalled.lines.len(), recalled.findings.len()), (1, 1));
+}
+
 mod full;
 mod over_time;

@@ -2,28 +2,22 @@
 //! together, what runs on over several rows is followed.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use regex::Regex;
-
-use super::kinds::is_random;
+use super::kinds::{LONG_TOKEN, is_random};
+use super::placed::{PlacedValue, placed};
+use super::value::{is_tail, is_wordlike};
 use super::wrapped::{is_next, wrapped};
-use super::{OwnPatterns, SensitiveSpan, spans};
+use super::{OwnPatterns, SensitiveSpan, columns, name_for, secret_part, shell, spans};
 use crate::frame::SensitiveText;
 use crate::picture::{Rect, TextLine};
 use crate::text::{TextRow, rows};
 
-/// Rows of a key that began above the edge of a window.
-const MOST_ROWS: usize = 40;
 /// The kind of what was seen to be text but not read.
 pub const UNREADABLE: &str = "unreadable text";
 /// Mean probability of its letters from which on a line counts as read. Of
 /// 1920x1080 screens at 500 kb/s and more, 2 % of the lines lie below once the
 /// picture is sharp (boxes around icons), 95 % right after a switch.
 const SURE: f32 = 0.85;
-
-static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
-static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
 
 /// Letters from which on a box of any shape may hold a secret.
 const LETTERS: usize = 4;
@@ -36,16 +30,6 @@ pub fn is_unreadable(line: &TextLine) -> bool {
     let is_long = width >= 3 * height || height >= 3 * width;
     let is_text = is_long || line.text.chars().count() >= LETTERS;
     is_text && line.confidence < SURE
-}
-
-fn marks(word: &str) -> Regex {
-    let pattern = format!(r"(?i){word}PR[Il1|]VATE\s?KEY");
-    Regex::new(&pattern).expect("the pattern is valid")
-}
-
-/// True if a private key begins or ends on that line.
-pub(super) fn is_mark(text: &str) -> bool {
-    KEY_BEGINS.is_match(text) || KEY_ENDS.is_match(text)
 }
 
 /// Secrets on these lines (in reading order, of a picture of that size), and
@@ -77,12 +61,15 @@ pub fn secrets_beside(
     for whole in &wrapped {
         for mut span in spans(&whole.text, own) {
             span.range.end = end_of(&span, whole);
-            found.add(whole, &span);
+            if runs_on(&span, whole) {
+                found.add(whole, &span);
+            }
         }
     }
     for whole in &wrapped {
         found.beginnings(whole);
     }
+    found.labelled(&rows);
     found.keys(&rows);
     found.cells(&rows);
     found.unread();
@@ -115,14 +102,43 @@ fn end_of(span: &SensitiveSpan, whole: &TextRow) -> usize {
     match near {
         Some(start) if !span.personal && !is_all(end) => {
             let rest = &text[start..];
-            start + rest.find(' ').unwrap_or(rest.len())
+            let rest = &rest[..rest.find(' ').unwrap_or(rest.len())];
+            if span.letters > 0 || is_tail(rest) {
+                start + rest.len()
+            } else {
+                end
+            }
         }
         _ => end,
     }
 }
 
-struct Found<'a> {
-    lines: &'a [TextLine],
+/// Characters of a line from which on it was broken at the edge of a window and
+/// not of a cell.
+const BROKEN: usize = 32;
+
+/// True if the secret goes over the break between two lines, or its value was
+/// broken off its label: what stands below is no word of its own, as stacked
+/// cells are.
+fn runs_on(span: &SensitiveSpan, whole: &TextRow) -> bool {
+    let breaks = whole.parts.windows(2).map(|pair| (pair[0].1, pair[1].1));
+    let mut crossed = breaks.filter(|(_, at)| (span.range.start..span.range.end).contains(at));
+    let Some((begins, at)) = crossed.next() else {
+        return false;
+    };
+    let long = at - begins >= BROKEN;
+    if span.range.start == at {
+        return long;
+    }
+    let above = &whole.text[span.range.start.max(begins)..at];
+    let below = &whole.text[at..span.range.end];
+    let is_piece = |text: &str| !is_wordlike(text);
+    let random = span.kind != LONG_TOKEN || long || is_random(above);
+    span.letters > 0 || (random && (long || is_piece(above)) && is_piece(below))
+}
+
+pub(super) struct Found<'a> {
+    pub(super) lines: &'a [TextLine],
     size: (u32, u32),
     secrets: Vec<SensitiveText>,
 }
@@ -191,13 +207,36 @@ impl Found<'_> {
             let text = &self.lines[above].text;
             let rest = text.trim_end_matches(|c: char| is_key_letter(c) || "_-.".contains(c));
             let end = rest.len()..text.len();
-            if !end.is_empty() {
+            let is_piece = text.chars().count() >= BROKEN || !is_wordlike(&text[end.clone()]);
+            if !end.is_empty() && is_piece {
                 self.hide(above, end, &kind, false);
             }
         }
     }
 
-    fn hide_all(&mut self, line: usize, kind: &str) {
+    /// Values by where they stand, and what commands have printed.
+    fn labelled(&mut self, rows: &[TextRow]) {
+        let placed = placed(self.lines).into_iter();
+        let readable = placed.filter(|value| !is_unreadable(&self.lines[value.line]));
+        for PlacedValue { line, range, kind } in readable.collect::<Vec<_>>() {
+            let range = secret_part(&self.lines[line].text, range, kind);
+            self.hide(line, range, name_for(kind), false);
+        }
+        for (row, range, kind) in columns::values(self.lines, rows) {
+            let span = SensitiveSpan {
+                range,
+                kind: name_for(kind).into(),
+                personal: false,
+                letters: 0,
+            };
+            self.add(&rows[row], &span);
+        }
+        for (line, range) in shell::values(self.lines, rows) {
+            self.hide(line, range, "printed secret", false);
+        }
+    }
+
+    pub(super) fn hide_all(&mut self, line: usize, kind: &str) {
         let length = self.lines[line].text.len();
         self.hide(line, 0..length, kind, false);
     }
@@ -231,76 +270,6 @@ impl Found<'_> {
             kind: UNREADABLE.to_owned(),
             personal: false,
         });
-    }
-
-    /// Private keys (RFC 7468): every row between their marks, and as many as
-    /// look like one where a mark is not on the screen.
-    fn keys(&mut self, rows: &[TextRow]) {
-        let mut open: Option<PrivateKeyBlock> = None;
-        for at in 0..rows.len() {
-            if let Some(mark) = self.mark(&rows[at], &KEY_ENDS) {
-                if open.take().is_none() {
-                    self.above(&rows[..at], mark);
-                }
-                continue;
-            }
-            if let Some(mark) = self.mark(&rows[at], &KEY_BEGINS) {
-                open = Some(PrivateKeyBlock {
-                    mark,
-                    right: 0,
-                    all: false,
-                });
-                continue;
-            }
-            let Some(key) = open.as_mut().filter(|key| !key.all) else {
-                continue;
-            };
-            let under = self.under(&rows[at], key.mark);
-            let body: Vec<_> = under
-                .iter()
-                .copied()
-                .filter(|line| self.is_body(*line))
-                .collect();
-            let rights = body.iter().map(|line| self.lines[*line].rect.right());
-            if let Some(right) = rights.max() {
-                let width = |right: u32| right.saturating_sub(key.mark.x);
-                // Only the last row is shorter than those before.
-                key.all = width(right) < width(key.right) / 10 * 9;
-                key.right = key.right.max(right);
-            } else {
-                // A note beside it is no end; another paragraph is.
-                key.all = !under.is_empty();
-            }
-            for line in body {
-                self.hide_all(line, "private key");
-            }
-        }
-    }
-
-    /// Where on a row a key begins or ends; it may have been read in pieces.
-    fn mark(&self, row: &TextRow, says: &Regex) -> Option<Rect> {
-        says.is_match(&row.text).then_some(())?;
-        let is_mark = |(line, _): &&(usize, usize)| says.is_match(&self.lines[*line].text);
-        let part = row.parts.iter().find(is_mark).or(row.parts.first());
-        part.map(|(line, _)| self.lines[*line].rect)
-    }
-
-    /// It began above the edge of the screen.
-    fn above(&mut self, rows: &[TextRow], end: Rect) {
-        for row in rows.iter().rev().take(MOST_ROWS) {
-            let under = self.under(row, end);
-            let body: Vec<_> = under
-                .iter()
-                .copied()
-                .filter(|line| self.is_body(*line))
-                .collect();
-            if body.is_empty() && !under.is_empty() {
-                return;
-            }
-            for line in body {
-                self.hide_all(line, "private key");
-            }
-        }
     }
 
     /// The rest of a table's cell: a word alone below a secret, where the row
@@ -341,47 +310,9 @@ impl Found<'_> {
             alone.then_some(*below)
         })
     }
-
-    /// The lines of a row that stand below a mark.
-    fn under(&self, row: &TextRow, mark: Rect) -> Vec<usize> {
-        let parts = row.parts.iter().map(|(line, _)| *line);
-        let under = parts.filter(|line| {
-            let rect = self.lines[*line].rect;
-            rect.x < mark.right() + mark.width && mark.x < rect.right()
-        });
-        under.collect()
-    }
-
-    /// Letters and digits of a token, as a key's rows are; a blank or a sign
-    /// may have been read into them.
-    fn is_body(&self, line: usize) -> bool {
-        let text = self.lines[line]
-            .text
-            .trim_matches(|c: char| !is_key_letter(c));
-        let count = |is: fn(char) -> bool| text.chars().filter(|c| is(*c)).count();
-        let (all, letters, blanks) = (
-            text.chars().count(),
-            count(is_key_letter),
-            count(|c| c == ' '),
-        );
-        let mixed = all < 12
-            || is_random(text)
-            || text.chars().any(|c| c.is_ascii_digit())
-            || text.chars().skip(1).any(|c| c.is_ascii_uppercase());
-        letters >= 4 && mixed && blanks * 12 <= all && (all - letters) * 10 <= all
-    }
 }
 
-/// A key whose beginning was seen.
-struct PrivateKeyBlock {
-    mark: Rect,
-    /// Right edge of its longest row, in pixels.
-    right: u32,
-    /// Its last row was seen.
-    all: bool,
-}
-
-fn is_key_letter(c: char) -> bool {
+pub(super) fn is_key_letter(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
 }
 

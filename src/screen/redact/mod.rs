@@ -1,23 +1,36 @@
 //! Keeps secrets that stood on a screen out of what leaves the house. Pictures
 //! leave as a [`RedactedFrame`], and no other way.
 //!
-//! Works on text, by the shapes secrets have and the words that stand before
-//! them; a secret without either is not known for one. Forgives what OCR does:
-//! an underscore may have been read as a space, an I as a 1. What is hidden is
-//! named by its kind, never shown.
+//! Works on text and its places, by the shapes secrets have and by the labels
+//! they stand behind, beside and below; a secret without either is not known
+//! for one. Forgives what OCR does: an underscore may have been read as a
+//! space, an I as a 1. What is hidden is named by its kind, never shown.
 
+mod cards;
+mod columns;
+mod commands;
+mod folded;
 mod frame;
+mod inline;
 mod kinds;
+mod labels;
 mod lines;
+mod own;
+mod pem;
+mod placed;
+mod shell;
+mod urls;
+mod value;
+mod vocabulary;
 mod wrapped;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use regex::Regex;
-
 pub use frame::{RedactedFrame, RedactedJpeg, RedactionOff};
 pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
+pub use own::OwnPatterns;
+use vocabulary::LabelKind;
 
 /// Redaction level applied before anything leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -59,28 +72,6 @@ pub struct SensitiveSpan {
     letters: usize,
 }
 
-/// User-defined patterns to redact as well.
-#[derive(Debug, Clone, Default)]
-pub struct OwnPatterns(Vec<Regex>);
-
-impl PartialEq for OwnPatterns {
-    fn eq(&self, other: &Self) -> bool {
-        let texts = |patterns: &Self| patterns.0.iter().map(Regex::to_string).collect::<Vec<_>>();
-        texts(self) == texts(other)
-    }
-}
-
-impl OwnPatterns {
-    /// The error is of the first pattern that is none.
-    pub fn new(patterns: &[String]) -> Result<Self, (usize, regex::Error)> {
-        let compiled = patterns
-            .iter()
-            .enumerate()
-            .map(|(index, pattern)| Regex::new(pattern).map_err(|error| (index, error)));
-        Ok(Self(compiled.collect::<Result<_, _>>()?))
-    }
-}
-
 /// Placeholder for a redacted value of that kind.
 pub fn name_of(kind: &str) -> String {
     format!("[masked {kind}]")
@@ -88,21 +79,28 @@ pub fn name_of(kind: &str) -> String {
 
 /// Spans of a text that must not be seen, without overlaps, in its order.
 fn spans(text: &str, own: &OwnPatterns) -> Vec<SensitiveSpan> {
-    let mut found: Vec<SensitiveSpan> = Vec::new();
-    let mut add = |range: Range<usize>, kind: Cow<'static, str>, personal, letters| {
-        let free = !found.iter().any(|span: &SensitiveSpan| {
-            span.range.start < range.end && range.start < span.range.end && !span.personal
-        });
-        if free && !range.is_empty() {
-            found.push(SensitiveSpan {
-                range,
-                kind,
-                personal,
-                letters,
-            });
-        }
-    };
-    let original = text;
+    let mut found = SpanList::default();
+    by_kind(text, &mut found);
+    for (range, kind) in urls::values(text) {
+        let end = whole_end(text, range.end, false, 0);
+        found.add(text, range.start..end, kind.into());
+    }
+    for range in cards::values(text) {
+        found.add(text, range, name_for(LabelKind::Card).into());
+    }
+    for (range, kind) in inline::values(text) {
+        let range = secret_part(text, range, kind);
+        found.add(text, range, name_for(kind).into());
+    }
+    for range in own.find(text) {
+        found.merge(range, "pattern of your own");
+    }
+    found.0.sort_by_key(|span| span.range.start);
+    found.0
+}
+
+/// Spans by the shapes of secrets.
+fn by_kind(original: &str, found: &mut SpanList) {
     let text = &*folded(original);
     let (mended, places) = mended(text);
     let whole = (text, None);
@@ -113,27 +111,115 @@ fn spans(text: &str, own: &OwnPatterns) -> Vec<SensitiveSpan> {
                 let Some(value) = hit.name("value").or_else(|| hit.get(0)) else {
                     continue;
                 };
-                if (kind.also)(value.as_str()) && !is_name(text, value.range()) {
-                    let end = whole_end(text, value.end(), kind.personal);
-                    let place = |at: usize| places.map_or(at, |places| places[at]);
-                    let start = original.floor_char_boundary(place(value.start()));
-                    add(
-                        start..original.ceil_char_boundary(place(end)),
-                        kind.name.into(),
-                        kind.personal,
-                        kind.letters,
-                    );
+                let harmless =
+                    kind.name == kinds::LONG_TOKEN && kinds::is_identified(&text[..value.start()]);
+                let prose =
+                    kind.name == "password or token" && value::is_prose(text, &value.range());
+                if harmless || prose || !(kind.also)(value.as_str()) || is_name(text, value.range())
+                {
+                    continue;
                 }
+                let missing = kind.letters.saturating_sub(value.len());
+                let end = whole_end(text, value.end(), kind.personal, missing);
+                let place = |at: usize| places.map_or(at, |places| places[at]);
+                let start = original.floor_char_boundary(place(value.start()));
+                let span = SensitiveSpan {
+                    range: start..original.ceil_char_boundary(place(end)),
+                    kind: kind.name.into(),
+                    personal: kind.personal,
+                    letters: kind.letters,
+                };
+                // Whole, where only a piece was known before.
+                if places.is_some() {
+                    found.forget_within(&span);
+                }
+                found.push(span);
             }
         }
     }
-    for pattern in &own.0 {
-        for hit in pattern.find_iter(original) {
-            add(hit.range(), "pattern of your own".into(), false, 0);
+}
+
+/// Spans found so far, without overlaps but for personal ones.
+#[derive(Default)]
+struct SpanList(Vec<SensitiveSpan>);
+
+impl SpanList {
+    fn push(&mut self, span: SensitiveSpan) {
+        let free = !self.0.iter().any(|known| {
+            known.range.start < span.range.end
+                && span.range.start < known.range.end
+                && !known.personal
+        });
+        if free && !span.range.is_empty() {
+            self.0.push(span);
         }
     }
-    found.sort_by_key(|span| span.range.start);
-    found
+
+    /// Forgets pieces of a longer span.
+    fn forget_within(&mut self, span: &SensitiveSpan) {
+        self.0.retain(|known| {
+            let within = span.range.start <= known.range.start
+                && known.range.end <= span.range.end
+                && known.range.len() < span.range.len();
+            !within || span.personal
+        });
+    }
+
+    fn add(&mut self, text: &str, range: Range<usize>, kind: Cow<'static, str>) {
+        if !is_name(text, range.clone()) {
+            self.push(SensitiveSpan {
+                range,
+                kind,
+                personal: false,
+                letters: 0,
+            });
+        }
+    }
+
+    /// Adds a span that swallows those it meets.
+    fn merge(&mut self, mut range: Range<usize>, kind: &'static str) {
+        self.0.retain(|known| {
+            let meets = known.range.start < range.end && range.start < known.range.end;
+            if meets {
+                range = range.start.min(known.range.start)..range.end.max(known.range.end);
+            }
+            !meets
+        });
+        self.push(SensitiveSpan {
+            range,
+            kind: kind.into(),
+            personal: false,
+            letters: 0,
+        });
+    }
+}
+
+/// Kind as it is named where the value of such a label was.
+fn name_for(kind: LabelKind) -> &'static str {
+    match kind {
+        LabelKind::Password => "password",
+        LabelKind::Pin => "PIN",
+        LabelKind::Key => "password or token",
+        LabelKind::Phrase => "recovery phrase",
+        LabelKind::Code => "one-time code",
+        LabelKind::Link => "token in a link",
+        LabelKind::Card => "card number",
+    }
+}
+
+/// The part of a value that opens something: of an address, what stands
+/// behind its host.
+fn secret_part(text: &str, range: Range<usize>, kind: LabelKind) -> Range<usize> {
+    if kind != LabelKind::Link {
+        return range;
+    }
+    let address = &text[range.clone()];
+    let host = address.find("://").map_or(0, |at| at + 3);
+    let path = address[host..]
+        .find(['/', '?', '#'])
+        .map(|at| host + at + 1);
+    let path = path.filter(|at| address[*at..].chars().any(|c| c.is_ascii_digit()));
+    path.map_or(range.end, |at| range.start + at)..range.end
 }
 
 /// Within the name of something hidden already.
@@ -167,9 +253,11 @@ fn mended(text: &str) -> (Option<String>, Vec<usize>) {
     let mut mended = String::new();
     let mut places = Vec::new();
     let mut before = "";
-    let mut at = 0;
+    let (mut at, mut run) = (0, 0);
     for word in text.split(' ') {
-        if at > 0 && !(looks_torn(before) && looks_torn(word)) {
+        let torn = looks_torn(before) && looks_torn(word);
+        if at > 0 && !(torn || kinds::is_short_of(&mended[run..], word)) {
+            run = mended.len() + 1;
             mended.push(' ');
             places.push(at - 1);
         }
@@ -198,18 +286,19 @@ fn looks_torn(word: &str) -> bool {
 }
 
 /// Where a secret ends that OCR put a blank into: what follows and looks as
-/// random is a part of it.
-fn whole_end(text: &str, mut end: usize, personal: bool) -> usize {
+/// random is a part of it, and what its kind is short of.
+fn whole_end(text: &str, mut end: usize, personal: bool, mut missing: usize) -> usize {
     while !personal && text[end..].starts_with(' ') {
-        let word = text[end + 1..].split(' ').next().unwrap_or_default();
-        let digit = word.chars().any(|c| c.is_ascii_digit());
-        let letter = word.chars().any(|c| c.is_ascii_alphabetic());
-        let plain = word
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '='));
-        if word.len() < 3 || !(digit && letter && plain) {
+        let word = text[end + 1..]
+            .split([' ', '"', '\'', ','])
+            .next()
+            .unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-+/=".contains(c);
+        let rest = (1..=missing + 1).contains(&word.len()) && missing > 0;
+        if !((rest && word.chars().all(plain)) || (word.len() > 2 && value::is_tail(word))) {
             break;
         }
+        missing = missing.saturating_sub(word.len());
         end += 1 + word.len();
     }
     end
@@ -348,6 +437,18 @@ mod tests {
                 "[masked GitHub token]",
             ),
             (
+                "key AKIAIOSF ODNN7EXAMPLE was used",
+                "key [masked AWS access key] was used",
+            ),
+            (
+                "key AKIAIOSFODNN7EXA MPLE was used",
+                "key [masked AWS access key] was used",
+            ),
+            (
+                "postgres ://admin:hunter2Pass@db.internal",
+                "postgres ://admin:[masked password]@db.internal",
+            ),
+            (
                 "cur1 -u admin:harbour-42 https://x.example",
                 "cur1 -u admin:[masked password] https://x.example",
             ),
@@ -378,12 +479,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_any_length_is_looked_through() {
+        for word in ["password ", "user admin:x / y ", "your code is ", "a1B2c3-"] {
+            let text = word.repeat(20_000 / word.len());
+            assert!(mask_secrets(&text).len() > 1000, "{word}");
+        }
+    }
+
+    #[test]
     fn plain_words_stay() {
         for text in [
             "Failed password for admin from 203.0.113.45 port 51502 ssh2",
             "Root account has no MFA device",
             "tokens/min 48,210 (+820% vs baseline)",
             "Password policy requires 14 characters",
+            "An event creates a key or a console password: routine onboarding, or persistence.",
+            "FAIL  Access key AKIA\u{2026}7EX is 412 days old",
+            "powershell.exe -NoP -EncodedCommand SQBFAFgAIAAoAE4AZQB3AC0A",
             "sk-learn and ask-me are no keys",
             "https://siem.example/search?view=authentication",
             "2026-11-23T14:02:10Z",

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::lines::is_mark;
+use super::pem::is_mark;
 use crate::picture::{Rect, TextLine};
 use crate::text::TextRow;
 

@@ -91,14 +91,31 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
                 digit(other) && other.rect.meets(&line.rect)
             })
     };
-    let lone = |text: &String| text.chars().count() < 2;
+    let lone = |(_, text): &(usize, String), line: &TextLine| {
+        text.chars().count() < 2 && !is_figure(&line.text)
+    };
     let new = appeared.clone();
-    appeared.retain(|(index, text)| !lone(text) || replaced(&later[*index], &vanished, earlier));
-    vanished.retain(|(index, text)| !lone(text) || replaced(&earlier[*index], &new, later));
+    let words = new.iter().any(|line| !lone(line, &later[line.0]));
+    appeared.retain(|line| {
+        let read = &later[line.0];
+        // A cursor may be read as a 1, and as no other digit.
+        let count = digit(read) && (words || read.text.trim() != "1");
+        !lone(line, read) || count || replaced(read, &vanished, earlier)
+    });
+    vanished.retain(|line| {
+        let read = &earlier[line.0];
+        !lone(line, read) || replaced(read, &new, later)
+    });
     Diff {
         appeared: appeared.into_iter().map(|(index, _)| index).collect(),
         vanished: vanished.into_iter().map(|(index, _)| index).collect(),
     }
+}
+
+/// A digit with its unit or sign: `0%`, `$5`.
+fn is_figure(text: &str) -> bool {
+    let marks = text.chars().filter(|c| !c.is_whitespace()).count();
+    marks > 1 && text.chars().any(|c| c.is_ascii_digit())
 }
 
 /// Takes out what is the same words in a row, found as more lines or fewer.
@@ -265,6 +282,24 @@ mod tests {
         let mut covered = lines(&["heithy"]);
         covered[0].confidence = 0.85;
         assert!(diff(&lines(&["healthy"]), &covered).is_empty());
+    }
+
+    #[test]
+    fn values_of_one_digit_are_news_when_they_appear() {
+        let none: Vec<usize> = vec![];
+        assert_eq!(news(&["x"], &["x", "3"]), (vec![1], none.clone()));
+        assert_eq!(news(&["x"], &["x", "0%"]), (vec![1], none.clone()));
+        assert_eq!(news(&["x", "0%"], &["x", "7%"]), (vec![1], vec![1]));
+        assert_eq!(
+            news(&["x"], &["x", "1"]),
+            (none.clone(), none.clone()),
+            "a cursor"
+        );
+        assert_eq!(
+            news(&["x"], &["Critical", "1", "x"]),
+            (vec![0, 1], none),
+            "a card with its label"
+        );
     }
 
     #[test]

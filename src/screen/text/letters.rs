@@ -140,7 +140,7 @@ pub(super) fn alike(a: char, b: char) -> bool {
 }
 
 /// Letters of one group look the same on a screen.
-pub(super) fn group(c: char) -> char {
+pub(crate) fn group(c: char) -> char {
     match c {
         '0' | 'q' => 'o',
         '1' | 'i' | '|' | 'j' => 'l',
@@ -152,7 +152,78 @@ pub(super) fn group(c: char) -> char {
     }
 }
 
+/// Words of a text as they are searched beside how they were read: in small
+/// letters, each shape as one letter, so that `00MKilled` is `OOMKilled`.
+/// Numbers, and words that are the same either way, are left out.
+pub fn search_forms(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '|');
+    words.filter_map(search_form).collect()
+}
+
+fn search_form(word: &str) -> Option<String> {
+    let word = word.trim_matches('|').to_lowercase();
+    let number = word.chars().all(|c| c.is_ascii_digit());
+    let form = shape_of(&word);
+    (!number && form != word).then_some(form)
+}
+
+/// A word in letters that stand for their shape, a number too.
+pub fn shape_of(word: &str) -> String {
+    let word = word.replace('|', "l");
+    letters(&word).into_iter().map(|(c, _)| group(c)).collect()
+}
+
+/// The number that a word may be of which a digit was typed or read as a
+/// letter: `O1` is 01. `None` of a word without a digit, or of another one.
+pub fn number_of(word: &str) -> Option<String> {
+    let digit = |c: char| match group(c) {
+        'o' => Some('0'),
+        'l' => Some('1'),
+        's' => Some('5'),
+        'b' => Some('8'),
+        'z' => Some('2'),
+        'g' => Some('6'),
+        c => c.is_ascii_digit().then_some(c),
+    };
+    let letters = word.chars().any(|c| !c.is_ascii_digit());
+    let known = letters && word.chars().any(|c| c.is_ascii_digit());
+    known.then(|| {
+        word.to_lowercase()
+            .chars()
+            .map(|c| {
+                if c.is_ascii_digit() {
+                    Some(c)
+                } else {
+                    digit(c)
+                }
+            })
+            .collect()
+    })?
+}
+
 /// True if taking one for the other is a misreading that changes no fact.
 pub(super) fn may_be_misread(a: char, b: char) -> bool {
     !a.is_numeric() && !b.is_numeric()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_look_the_same_are_searched_as_one() {
+        for (read, meant) in [
+            ("00MKilled", "OOMKilled"),
+            ("0OMKi1led", "OOMKilled"),
+            ("fai|ed", "failed"),
+            ("govemed", "governed"),
+            ("eu-west-l", "eu-west-1"),
+        ] {
+            let shapes = |text: &str| text.split('-').map(shape_of).collect::<Vec<_>>();
+            assert_eq!(shapes(read), shapes(meant), "{read}");
+        }
+        assert_eq!(number_of("O1").as_deref(), Some("01"));
+        assert_eq!((number_of("is"), number_of("web1")), (None, None));
+        assert_eq!(search_forms("00MKilled 500 log"), ["oomkllled"]);
+    }
 }

@@ -12,4 +12,6 @@ mod rows;
 
 pub use diff::{Diff, SURE, diff};
 pub use grounding::{QuoteLocation, find};
+pub(crate) use letters::group as same_shape;
+pub use letters::{number_of, search_forms, shape_of};
 pub use rows::{TextRow, rows};

@@ -1,0 +1,284 @@
+//! Patterns of the user, which forgive what OCR does to letters and digits.
+
+use std::ops::Range;
+
+use regex::Regex;
+use regex_syntax::hir::{
+    Class, ClassUnicode, ClassUnicodeRange, Hir, HirKind, Literal, Repetition,
+};
+
+use crate::text::same_shape;
+
+/// Letters of a pattern that say by themselves what is meant.
+const TELLING: usize = 2;
+/// Larger patterns are matched as they are.
+const MOST_NODES: usize = 2000;
+/// Characters that OCR reads or leaves out for one another.
+const DASHES: &str = "-_–—−~";
+
+/// Patterns to redact as well as the known kinds.
+#[derive(Debug, Clone, Default)]
+pub struct OwnPatterns(Vec<OwnPattern>);
+
+#[derive(Debug, Clone)]
+struct OwnPattern {
+    exact: Regex,
+    /// The same with letters that look alike taken for one another; `None`
+    /// where that would be too large.
+    forgiving: Option<Regex>,
+    /// Of so many letters and digits of a match one must be a digit at least,
+    /// where it has not letters enough to say what is meant; 0 where it has.
+    digits_in: usize,
+}
+
+impl PartialEq for OwnPatterns {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = |patterns: &Self| {
+            let exact = patterns.0.iter().map(|pattern| pattern.exact.to_string());
+            exact.collect::<Vec<_>>()
+        };
+        texts(self) == texts(other)
+    }
+}
+
+impl OwnPatterns {
+    /// The error is of the first pattern that is none.
+    pub fn new(patterns: &[String]) -> Result<Self, (usize, regex::Error)> {
+        let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
+            let exact = Regex::new(pattern).map_err(|error| (index, error))?;
+            Ok(OwnPattern::new(exact))
+        });
+        Ok(Self(compiled.collect::<Result<_, _>>()?))
+    }
+
+    /// What matches, as it is or as OCR may have read it.
+    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        for pattern in &self.0 {
+            found.extend(pattern.exact.find_iter(text).map(|hit| hit.range()));
+            let forgiving = pattern.forgiving.iter();
+            let hits = forgiving.flat_map(|regex| regex.find_iter(text));
+            let hits = hits.filter(|hit| has_digits(hit.as_str(), pattern.digits_in));
+            found.extend(hits.map(|hit| hit.range()));
+        }
+        found.retain(|range| !range.is_empty());
+        found
+    }
+}
+
+impl OwnPattern {
+    fn new(exact: Regex) -> Self {
+        let hir = regex_syntax::parse(exact.as_str()).ok();
+        let mut nodes = 0;
+        let loose = hir.as_ref().and_then(|hir| loosened(hir, &mut nodes));
+        let letters = |classes| hir.as_ref().map_or(0, |hir| letters(hir, classes));
+        Self {
+            digits_in: match (letters(false), letters(true)) {
+                (TELLING.., _) => 0,
+                (_, 1..) => 3,
+                _ => 2,
+            },
+            forgiving: loose.and_then(|loose| Regex::new(&loose.to_string()).ok()),
+            exact,
+        }
+    }
+}
+
+/// True if one in so many of its letters and digits is a digit: a row of
+/// letters that look like digits is a word.
+fn has_digits(text: &str, one_in: usize) -> bool {
+    let all = text.chars().filter(|c| c.is_alphanumeric()).count();
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    one_in == 0 || digits * one_in >= all
+}
+
+/// Letters that every match has: those given one by one, and those of classes
+/// of letters if these count.
+fn letters(hir: &Hir, classes: bool) -> usize {
+    match hir.kind() {
+        HirKind::Literal(Literal(bytes)) => {
+            let text = String::from_utf8_lossy(bytes);
+            text.chars().filter(|c| c.is_alphabetic()).count()
+        }
+        HirKind::Class(Class::Unicode(class)) => {
+            let ranges = class.ranges();
+            let letters = ranges.iter().all(|range| range.start().is_alphabetic());
+            // A letter in either case.
+            let one = ranges.len() <= 2 && ranges.iter().all(|r| r.start() == r.end());
+            usize::from(letters && (one || classes))
+        }
+        HirKind::Capture(capture) => letters(&capture.sub, classes),
+        HirKind::Repetition(repetition) => {
+            letters(&repetition.sub, classes) * repetition.min.min(8) as usize
+        }
+        HirKind::Concat(parts) => parts.iter().map(|part| letters(part, classes)).sum(),
+        HirKind::Alternation(ways) => {
+            let ways = ways.iter().map(|way| letters(way, classes));
+            ways.min().unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// The same pattern for whatever its characters may have been read as.
+fn loosened(hir: &Hir, nodes: &mut usize) -> Option<Hir> {
+    *nodes += 1;
+    if *nodes > MOST_NODES {
+        return None;
+    }
+    Some(match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => hir.clone(),
+        HirKind::Literal(Literal(bytes)) => {
+            let text = std::str::from_utf8(bytes).ok()?;
+            *nodes += text.len();
+            Hir::concat(text.chars().map(one).collect())
+        }
+        HirKind::Class(Class::Unicode(class)) => Hir::class(Class::Unicode(widened(class))),
+        HirKind::Class(Class::Bytes(_)) => return None,
+        HirKind::Repetition(repetition) => Hir::repetition(Repetition {
+            sub: Box::new(loosened(&repetition.sub, nodes)?),
+            ..repetition.clone()
+        }),
+        HirKind::Capture(capture) => loosened(&capture.sub, nodes)?,
+        HirKind::Concat(parts) => Hir::concat(all(parts, nodes)?),
+        HirKind::Alternation(ways) => Hir::alternation(all(ways, nodes)?),
+    })
+}
+
+fn all(parts: &[Hir], nodes: &mut usize) -> Option<Vec<Hir>> {
+    parts.iter().map(|part| loosened(part, nodes)).collect()
+}
+
+/// A character of a literal; a dash may have been read as another, with a
+/// blank beside it, or not at all.
+fn one(c: char) -> Hir {
+    if DASHES.contains(c) {
+        let dashes = DASHES.chars().map(|c| ClassUnicodeRange::new(c, c));
+        let dash = Hir::class(Class::Unicode(ClassUnicode::new(dashes)));
+        let blank = || maybe(Hir::literal(*b" "));
+        return Hir::concat(vec![blank(), maybe(dash), blank()]);
+    }
+    if c.is_ascii_punctuation() {
+        return Hir::concat(vec![character(c), maybe(Hir::literal(*b" "))]);
+    }
+    let class = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
+    Hir::class(Class::Unicode(widened(&class)))
+}
+
+fn character(c: char) -> Hir {
+    Hir::class(Class::Unicode(ClassUnicode::new([ClassUnicodeRange::new(
+        c, c,
+    )])))
+}
+
+fn maybe(sub: Hir) -> Hir {
+    Hir::repetition(Repetition {
+        min: 0,
+        max: Some(1),
+        greedy: true,
+        sub: Box::new(sub),
+    })
+}
+
+/// With the characters that look like one of the class. One that is given in
+/// full, as "anything but", is left as it is.
+fn widened(class: &ClassUnicode) -> ClassUnicode {
+    let mut wide = class.clone();
+    let holds = |c: char| {
+        class
+            .ranges()
+            .iter()
+            .any(|range| range.start() <= c && c <= range.end())
+    };
+    for c in ('!'..='~').filter(|c| looks_like(*c, &holds)) {
+        wide.push(ClassUnicodeRange::new(c, c));
+    }
+    wide
+}
+
+fn looks_like(c: char, holds: &impl Fn(char) -> bool) -> bool {
+    // Capitals that are only larger than the small letter.
+    let case = matches!(
+        c.to_ascii_lowercase(),
+        'c' | 'k' | 'o' | 'p' | 's' | 'u' | 'v' | 'w' | 'x' | 'z'
+    );
+    let other = if c.is_ascii_lowercase() {
+        c.to_ascii_uppercase()
+    } else {
+        c.to_ascii_lowercase()
+    };
+    let alike = |a: char| {
+        a != c
+            && same_shape(a.to_ascii_lowercase()) == same_shape(c.to_ascii_lowercase())
+            && (a.is_ascii_digit() || c.is_ascii_digit() || is_stroke(a) && is_stroke(c))
+    };
+    (case && holds(other))
+        || ('0'..='z').any(|a| alike(a) && holds(a))
+        || (c == '|' && "lI1".chars().any(holds))
+        || (c == '!' && holds('1'))
+}
+
+/// Letters that are one stroke.
+fn is_stroke(c: char) -> bool {
+    matches!(c, 'l' | 'I' | '1' | '|' | 'i' | 'j' | 'J')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hidden<'a>(pattern: &str, text: &'a str) -> Vec<&'a str> {
+        let own = OwnPatterns::new(&[pattern.to_owned()]).expect("a pattern");
+        let mut found: Vec<_> = own
+            .find(text)
+            .into_iter()
+            .map(|range| &text[range])
+            .collect();
+        found.dedup();
+        found
+    }
+
+    #[test]
+    fn what_ocr_makes_of_a_match_is_one() {
+        for (pattern, text, value) in [
+            ("CUST-[0-9]{6}", "case of CUST-482913", "CUST-482913"),
+            ("CUST-[0-9]{6}", "case of CUST-5551ll today", "CUST-5551ll"),
+            ("CUST-[0-9]{6}", "case of cUST- 55S1OO", "cUST- 55S1OO"),
+            ("CUST-[0-9]{6}", "CUST_48Z9I3", "CUST_48Z9I3"),
+            (r"\bP[0-9]{4}-[A-Z]{3}\b", "user P48I3-ABC", "P48I3-ABC"),
+            (
+                r"(?i)project (?:blue|red)[0-9]",
+                "PROJECT B1UE7",
+                "PROJECT B1UE7",
+            ),
+            ("[0-9]{8}", "4829I3O7", "4829I3O7"),
+        ] {
+            let pattern = if value == "P48I3-ABC" {
+                r"\bP[0-9]{4,5}-[A-Z]{3}\b"
+            } else {
+                pattern
+            };
+            assert!(hidden(pattern, text).contains(&value), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn words_are_no_numbers_and_others_no_match() {
+        for (pattern, text) in [
+            ("[0-9]{6}", "Ossigi boGGle soil"),
+            ("CUST-[0-9]{6}", "CUSTOMER 482913"),
+            ("CUST-[0-9]{6}", "CUST-48291"),
+            ("[a-z]+@corp", "nothing here"),
+        ] {
+            assert_eq!(hidden(pattern, text), [""; 0], "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_the_same_by_their_text() {
+        let own = |text: &str| OwnPatterns::new(&[text.to_owned()]).expect("a pattern");
+        assert_eq!(own("a[0-9]"), own("a[0-9]"));
+        assert_ne!(own("a[0-9]"), own("a[0-8]"));
+        assert!(OwnPatterns::new(&["(".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! Private keys between their marks (RFC 7468), and what of one is on the screen
+//! where a mark is not.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::kinds::is_random;
+use super::lines::{Found, is_key_letter};
+use crate::picture::Rect;
+use crate::text::TextRow;
+
+/// Rows of a key that began above the edge of a window.
+const MOST_ROWS: usize = 40;
+static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
+static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
+
+fn marks(word: &str) -> Regex {
+    let pattern = format!(r"(?i){word}PR[Il1|]VATE\s?KEY");
+    Regex::new(&pattern).expect("the pattern is valid")
+}
+
+/// True if a private key begins or ends on that line.
+pub(super) fn is_mark(text: &str) -> bool {
+    KEY_BEGINS.is_match(text) || KEY_ENDS.is_match(text)
+}
+
+/// A key whose beginning was seen.
+struct PrivateKeyBlock {
+    mark: Rect,
+    /// Right edge of its longest row, in pixels.
+    right: u32,
+    /// Its last row was seen.
+    all: bool,
+}
+
+impl Found<'_> {
+    /// Private keys (RFC 7468): every row between their marks, and as many as
+    /// look like one where a mark is not on the screen.
+    pub(super) fn keys(&mut self, rows: &[TextRow]) {
+        let mut open: Option<PrivateKeyBlock> = None;
+        for at in 0..rows.len() {
+            if let Some(mark) = self.mark(&rows[at], &KEY_ENDS) {
+                if open.take().is_none() {
+                    self.above(&rows[..at], mark);
+                }
+                continue;
+            }
+            if let Some(mark) = self.mark(&rows[at], &KEY_BEGINS) {
+                open = Some(PrivateKeyBlock {
+                    mark,
+                    right: 0,
+                    all: false,
+                });
+                continue;
+            }
+            let Some(key) = open.as_mut().filter(|key| !key.all) else {
+                continue;
+            };
+            let under = self.under(&rows[at], key.mark);
+            let body: Vec<_> = under
+                .iter()
+                .copied()
+                .filter(|line| self.is_body(*line))
+                .collect();
+            let rights = body.iter().map(|line| self.lines[*line].rect.right());
+            if let Some(right) = rights.max() {
+                let width = |right: u32| right.saturating_sub(key.mark.x);
+                // Only the last row is shorter than those before.
+                key.all = width(right) < width(key.right) / 10 * 9;
+                key.right = key.right.max(right);
+            } else {
+                // A note beside it is no end; another paragraph is.
+                key.all = !under.is_empty();
+            }
+            for line in body {
+                self.hide_all(line, "private key");
+            }
+        }
+    }
+
+    /// Where on a row a key begins or ends; it may have been read in pieces.
+    fn mark(&self, row: &TextRow, says: &Regex) -> Option<Rect> {
+        says.is_match(&row.text).then_some(())?;
+        let is_mark = |(line, _): &&(usize, usize)| says.is_match(&self.lines[*line].text);
+        let part = row.parts.iter().find(is_mark).or(row.parts.first());
+        part.map(|(line, _)| self.lines[*line].rect)
+    }
+
+    /// It began above the edge of the screen.
+    fn above(&mut self, rows: &[TextRow], end: Rect) {
+        for row in rows.iter().rev().take(MOST_ROWS) {
+            let under = self.under(row, end);
+            let body: Vec<_> = under
+                .iter()
+                .copied()
+                .filter(|line| self.is_body(*line))
+                .collect();
+            if body.is_empty() && !under.is_empty() {
+                return;
+            }
+            for line in body {
+                self.hide_all(line, "private key");
+            }
+        }
+    }
+
+    /// The lines of a row that stand below a mark.
+    fn under(&self, row: &TextRow, mark: Rect) -> Vec<usize> {
+        let parts = row.parts.iter().map(|(line, _)| *line);
+        let under = parts.filter(|line| {
+            let rect = self.lines[*line].rect;
+            rect.x < mark.right() + mark.width && mark.x < rect.right()
+        });
+        under.collect()
+    }
+
+    /// Letters and digits of a token, as a key's rows are; a blank or a sign
+    /// may have been read into them.
+    fn is_body(&self, line: usize) -> bool {
+        let text = self.lines[line]
+            .text
+            .trim_matches(|c: char| !is_key_letter(c));
+        let count = |is: fn(char) -> bool| text.chars().filter(|c| is(*c)).count();
+        let (all, letters, blanks) = (
+            text.chars().count(),
+            count(is_key_letter),
+            count(|c| c == ' '),
+        );
+        let mixed = all < 12
+            || is_random(text)
+            || text.chars().any(|c| c.is_ascii_digit())
+            || text.chars().skip(1).any(|c| c.is_ascii_uppercase());
+        letters >= 4 && mixed && blanks * 12 <= all && (all - letters) * 10 <= all
+    }
+}
