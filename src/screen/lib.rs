@@ -1,6 +1,6 @@
 //! Reads the screen: which text stands on a frame, and where.
 //!
-//! Owns the OCR models, the one thread they run on and its CPU budget. Reading
+//! Owns the OCR models, the thread they run on and its CPU budget. Reading
 //! happens once per frame for all who want the text, never on the async
 //! workers. What the text means is not decided here.
 //!
