@@ -8,6 +8,8 @@
 #   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
 #   scripts/bench.sh link       viewers behind modest links, alone and beside good ones
 #   scripts/bench.sh transcode  what it costs to make a stream playable
+#   scripts/bench.sh reading [PICTURE...]
+#                               reading a new 1080p screen, beside ONNX Runtime alone
 #   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
@@ -25,7 +27,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | link | transcode | seeing | console | sinks | record | parts | streams) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, seeing, streams, console, sinks, record or parts" ;; esac
+case $which in all | ingest | many | fanout | link | transcode | reading | seeing | console | sinks | record | parts | streams) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, reading, seeing, streams, console, sinks, record or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -87,7 +89,7 @@ stop() {
   started=()
 }
 
-if [ "$which" != parts ] && [ "$which" != fanout ] && [ "$which" != link ]; then
+if [ "$which" != parts ] && [ "$which" != fanout ] && [ "$which" != link ] && [ "$which" != reading ]; then
   cargo build --release --locked --quiet
   watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
   : >"$work/nobody.toml"
@@ -216,6 +218,47 @@ fi
 if [ "$which" = all ] || [ "$which" = record ]; then
   for megabytes in ${MEGABYTES:-50 400}; do
     WATCHTOWER_RECORD_MEGABYTES=$megabytes cargo test --locked --quiet --release -p watchtower-record --lib a_full_record -- --nocapture
+  done
+fi
+
+planes() { # NAME FFMPEG'S INPUT...: a 1080p picture as the decoder gives it
+  local name=$1
+  shift
+  ffmpeg -nostdin -v error -y "$@" -frames:v 1 \
+    -vf "scale=1920:1080:force_original_aspect_ratio=decrease:flags=bicubic,pad=1920:1080:-1:-1:black,scale=out_range=full:out_color_matrix=bt601,format=yuvj420p" \
+    -f rawvideo "$work/screens/$name-1920x1080.yuv"
+}
+
+drawn() { # NAME FONT SIZE PAPER INK: the texts of tests/fixtures/alarming in three columns
+  local column=0 filter='' font=/usr/share/fonts/truetype/dejavu/$2.ttf
+  cat tests/fixtures/alarming/*.txt | grep -v '^$' | split -n l/3 - "$work/column."
+  for text in "$work"/column.??; do
+    cut -c "1-$((950 / $3))" "$text" >"$text.txt"
+    filter+="${filter:+,}drawtext=fontfile=$font:fontsize=$3:fontcolor=$5:line_spacing=4:expansion=none:x=$((16 + column * 636)):y=12:textfile=$text.txt"
+    column=$((column + 1))
+  done
+  rm "$work"/column.??
+  ffmpeg -nostdin -v error -y -f lavfi -i "color=c=$4:size=1920x1080,$filter" -frames:v 1 "$work/drawn.png"
+  planes "$1" -i "$work/drawn.png"
+}
+
+if [ "$which" = all ] || [ "$which" = reading ]; then
+  mkdir -p "$work/screens"
+  for second in 4 22 40 58; do planes "demo-$second" -ss "$second" -i demo/demo.mp4; done
+  drawn terminal DejaVuSansMono 13 0x14181d 0xc8d3dc
+  drawn page DejaVuSans 12 0xf4f6f8 0x222a33
+  for picture in "${@:2}"; do planes "$(basename "${picture%.*}")" -i "$picture"; done
+  # The runtime's own Python interface serves for the comparison alone.
+  python3 -m venv "$work/peer" || die 'python3 with venv is needed for the comparison: apt-get install python3-venv'
+  "$work/peer/bin/pip" install --quiet --disable-pip-version-check "${PEER:-onnxruntime==1.32.0}" numpy
+  reading=$(cargo bench --locked --profile "${PROFILE:-start}" -p watchtower-screen --bench reading --no-run 2>&1 | sed -n 's/.*(\(.*reading-[0-9a-f]*\)).*/\1/p')
+  [ -x "$reading" ] || die 'the benchmark of reading was not built'
+  models=${WATCHTOWER_MODELS:-$root/models}
+  printf '%-42s %5s %6s %7s %9s %11s %6s %6s %7s %6s\n' 'CPU seconds' lines ours 'ONNX RT' detector recogniser ratio first 'ONNX RT' ratio
+  # One after the other, so that both see the machine in the same state.
+  for screen in "$work"/screens/*.yuv; do
+    "$reading" "$models" "${ROUNDS:-3}" "$screen" \
+      | "$work/peer/bin/python" scripts/reading_peer.py "$models" "${ROUNDS:-3}" "$work/screens"
   done
 fi
 

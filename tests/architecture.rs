@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Each heavy dependency and the wings that may name it.
-const HEAVY: [(&str, &[&str]); 19] = [
+const HEAVY: [(&str, &[&str]); 18] = [
     ("async-nats", &["sinks"]),
     // WHEP is HTTP too, with handlers of its own.
     ("axum", &["console", "playback"]),
@@ -28,12 +28,11 @@ const HEAVY: [(&str, &[&str]); 19] = [
     ("hyper-util", &["console"]),
     ("minijinja", &["sinks"]),
     ("opentelemetry-proto", &["sinks"]),
+    ("ort", &["screen"]),
     // The client is built in base; its users name requests and headers.
     ("reqwest", &["base", "models", "playback", "sinks"]),
     ("rml_rtmp", &["ingest"]),
     ("rtc", &["transport", "playback"]),
-    ("rten", &["screen"]),
-    ("rten-tensor", &["screen"]),
     ("rusqlite", &["record"]),
     ("rustix", &["record", "app"]),
     ("rustls-platform-verifier", &["base"]),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ocr::{Ocr, ReadError};
+use super::ocr::{Ocr, PartToRead, ReadError};
 use super::scroll;
 use crate::changed_regions::{merged, regions};
 use crate::motion;
@@ -141,7 +141,12 @@ impl RecognisedScreen {
                 continue;
             }
             cost.pixels += seen.area();
-            let read = ocr.read(picture, *seen, &mut left, waiting, |line| {
+            let to_read = PartToRead {
+                picture,
+                part: *seen,
+                waiting,
+            };
+            let known = |line: &Rect| {
                 // Lines only in the margin are known, and maybe cut.
                 if !line.meets(rect) {
                     return KnownLine::Elsewhere;
@@ -156,7 +161,8 @@ impl RecognisedScreen {
                         KnownLine::No
                     }
                 }
-            })?;
+            };
+            let read = ocr.read(&to_read, &mut left, known, |_| {})?;
             // Read again as part of a longer line.
             lines.retain(|line| {
                 !read

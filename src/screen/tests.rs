@@ -21,14 +21,14 @@ const GLYPHS: [[u8; 7]; 6] = [
     [0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x1f],
 ];
 
-fn paper(width: u32, height: u32) -> Picture {
+pub(crate) fn paper(width: u32, height: u32) -> Picture {
     let mut picture = Picture::grey(width, height);
     picture.y.fill(PAPER);
     picture
 }
 
 /// Four letters, twice their size; where they stand.
-fn word(picture: &mut Picture, x: u32, y: u32, seed: usize) -> Rect {
+pub(crate) fn word(picture: &mut Picture, x: u32, y: u32, seed: usize) -> Rect {
     for letter in 0..4 {
         let glyph = GLYPHS[(seed * 7 + letter * 5 + seed / 3) % GLYPHS.len()];
         for (row, bits) in (0..).zip(glyph) {
@@ -60,10 +60,14 @@ fn words(picture: &mut Picture, across: u32, down: u32) -> Vec<Rect> {
     words
 }
 
-fn ocr() -> Ocr {
+/// Folder of the OCR model.
+pub(crate) fn models() -> PathBuf {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
-    let folder = std::env::var_os("WATCHTOWER_MODELS").map_or(models.into(), PathBuf::from);
-    Ocr::load(&folder).expect("the OCR model; scripts/fetch-models.sh gets it")
+    std::env::var_os("WATCHTOWER_MODELS").map_or(models.into(), PathBuf::from)
+}
+
+fn ocr() -> Ocr {
+    Ocr::load(&models()).expect("the OCR model; scripts/fetch-models.sh gets it")
 }
 
 fn read(

@@ -1,11 +1,9 @@
 //! Where text stands: a probability per pixel, then a box around each blob
 //! (differentiable binarization, arXiv 1911.08947).
 
-use rten_tensor::NdTensor;
-use rten_tensor::prelude::*;
-
+use super::ReadError;
+use super::engine::Network;
 use super::rgb_buffer::RgbBuffer;
-use super::{Network, ReadError};
 use crate::picture::Rect;
 
 /// The network halves its input five times.
@@ -26,67 +24,92 @@ const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 #[derive(Debug)]
 pub(super) struct Detector {
     network: Network,
+    /// Memory of the network's input, and of its output.
+    values: Vec<f32>,
+    map: Vec<f32>,
 }
 
 impl Detector {
     pub(super) fn new(network: Network) -> Self {
-        Self { network }
+        Self {
+            network,
+            values: Vec::new(),
+            map: Vec::new(),
+        }
     }
 
-    /// Boxes of all lines, roughly from the top.
-    pub(super) fn detect(&self, image: &RgbBuffer) -> Result<Vec<Rect>, ReadError> {
-        let (width, height) = (image.width(), image.height());
+    /// Boxes of all lines in a block of an image, where they are in the image.
+    pub(super) fn detect(
+        &mut self,
+        image: &RgbBuffer,
+        block: &Rect,
+    ) -> Result<Vec<Rect>, ReadError> {
+        let (width, height) = (block.width, block.height);
         let shrink = (MOST_PIXELS / (width as f32 * height as f32))
             .sqrt()
             .min(1.0);
         let shrunk;
-        let seen = if shrink < 1.0 {
+        let (seen, at) = if shrink < 1.0 {
             let side = |length: u32| ((length as f32 * shrink) as u32).max(1);
-            let whole = Rect {
+            let (width, height) = (side(width), side(height));
+            shrunk = image.resized(block, width, height)?;
+            let all = Rect {
                 x: 0,
                 y: 0,
                 width,
                 height,
             };
-            shrunk = image.resized(&whole, side(width), side(height))?;
-            &shrunk
+            (&shrunk, all)
         } else {
-            image
+            (image, *block)
         };
-        let map = self.network.run(&input(seen))?;
-        let (rows, columns) = match map.shape() {
-            [_, _, rows, columns] => (*rows, *columns),
-            shape => {
-                return Err(ReadError(format!(
-                    "the detector's output has shape {shape:?}"
-                )));
-            }
-        };
-        let map = map.to_vec();
+        let shape = fill(&mut self.values, seen, &at);
+        let map = &mut self.map;
+        let (rows, columns) =
+            self.network
+                .run(&shape, &self.values, |outputs| match &outputs[..] {
+                    [(shape, values)] if shape.len() == 4 => {
+                        map.clear();
+                        map.extend_from_slice(values);
+                        Ok((shape[2], shape[3]))
+                    }
+                    _ => Err(ReadError("the detector's output is no map".to_owned())),
+                })?;
+        if columns == 0 || rows == 0 {
+            return Ok(Vec::new());
+        }
         // Pixels of the picture per cell of the map.
-        let across = (seen.width().next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
-        let down = (seen.height().next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
-        let rects =
-            Blobs::new(map, columns).filter_map(|blob| blob.rect(across, down, width, height));
-        Ok(rects.collect())
+        let across = (at.width.next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
+        let down = (at.height.next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
+        let rects = Blobs::new(&mut self.map, columns)
+            .filter_map(|blob| blob.rect(across, down, width, height));
+        let there = |rect: Rect| Rect {
+            x: rect.x + block.x,
+            y: rect.y + block.y,
+            ..rect
+        };
+        Ok(rects.map(there).collect())
     }
 }
 
-/// Channels first, normalised, padded to the stride.
-fn input(image: &RgbBuffer) -> NdTensor<f32, 4> {
-    let width = image.width().next_multiple_of(STRIDE) as usize;
-    let height = image.height().next_multiple_of(STRIDE) as usize;
-    let mut values = vec![0.0; 3 * width * height];
-    for (y, row) in image.rows().enumerate() {
-        for (x, pixel) in row.iter().enumerate() {
-            let at = y * width + x;
-            for (channel, value) in pixel.iter().rev().enumerate() {
-                values[channel * width * height + at] =
-                    (f32::from(*value) / 255.0 - MEAN[channel]) / DEVIATION[channel];
+/// Channels first, normalised, padded to the stride; and its shape.
+fn fill(values: &mut Vec<f32>, image: &RgbBuffer, part: &Rect) -> [usize; 4] {
+    let width = part.width.next_multiple_of(STRIDE) as usize;
+    let height = part.height.next_multiple_of(STRIDE) as usize;
+    values.clear();
+    values.resize(3 * width * height, 0.0);
+    for (channel, plane) in values.chunks_exact_mut(width * height).enumerate() {
+        let (scale, mean) = (
+            1.0 / (255.0 * DEVIATION[channel]),
+            MEAN[channel] / DEVIATION[channel],
+        );
+        for (row, values) in image.part(part).zip(plane.chunks_exact_mut(width)) {
+            for (pixel, value) in row.iter().zip(values) {
+                *value = f32::from(pixel[2 - channel]) * scale - mean;
             }
         }
     }
-    NdTensor::from_data([1, 3, height, width], values)
+    [1, 3, height, width]
 }
 
 /// A connected set of cells that are text.
@@ -124,15 +147,15 @@ impl Blob {
 }
 
 /// Finds blobs row by row; each cell is visited once.
-struct Blobs {
-    map: Vec<f32>,
+struct Blobs<'a> {
+    map: &'a mut [f32],
     columns: usize,
     next: usize,
     stack: Vec<usize>,
 }
 
-impl Blobs {
-    fn new(map: Vec<f32>, columns: usize) -> Self {
+impl<'a> Blobs<'a> {
+    fn new(map: &'a mut [f32], columns: usize) -> Self {
         Self {
             map,
             columns,
@@ -148,7 +171,7 @@ impl Blobs {
     }
 }
 
-impl Iterator for Blobs {
+impl Iterator for Blobs<'_> {
     type Item = Blob;
 
     fn next(&mut self) -> Option<Blob> {
@@ -199,7 +222,7 @@ mod tests {
         for (x, y) in [(1, 1), (2, 1), (3, 2), (10, 5), (11, 6)] {
             map[y * 20 + x] = 0.9;
         }
-        let blobs: Vec<_> = Blobs::new(map, 20).collect();
+        let blobs: Vec<_> = Blobs::new(&mut map, 20).collect();
         let edges: Vec<_> = blobs
             .iter()
             .map(|b| (b.left, b.top, b.right, b.bottom, b.cells))

@@ -1,26 +1,43 @@
-//! PP-OCRv6-tiny (Apache-2.0) on rten: a detector that paints where text
-//! stands, and a recogniser that reads one line at a time.
+//! PP-OCRv6-tiny (Apache-2.0) on ONNX Runtime: a detector that paints where
+//! text stands, and a recogniser that reads lines.
 //!
-//! Works on one thread of its own, at low priority; `nice` is the thread's.
+//! ```text
+//! Picture -> blocks    parts that may hold text, from the top
+//!               v
+//!            detect    boxes around lines in a block
+//!               v
+//!            recognise lines of one width together
+//! ```
+//!
+//! All work is done on the calling thread. Each reading under way has networks
+//! of its own, so that several threads read at once.
 
+mod blocks;
 mod detect;
+mod engine;
+mod onnx;
 mod recognise;
 mod rgb_buffer;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::Mutex;
 
 use detect::Detector;
+use engine::{Network, OnnxRuntime};
+use onnx::SplitRecogniser;
 use recognise::Recogniser;
 use rgb_buffer::RgbBuffer;
-use rten::{Model, RunOptions, ThreadPool};
-use rten_tensor::prelude::*;
-use rten_tensor::{NdTensor, Tensor};
+use watchtower_base::sync::Locked;
 
 use super::page::KnownLine;
 use crate::changed_regions::merged;
 use crate::picture::{Picture, Rect, TextLine};
 
+/// Files of the two networks.
+const DETECTOR: &str = "det.onnx";
+const RECOGNISER: &str = "rec.onnx";
 /// Smaller pictures hold no line of text.
 const SMALLEST: u32 = 8;
 /// Lines of a part that are kept: more are noise, or a screen nobody could
@@ -39,6 +56,8 @@ pub enum LoadError {
     },
     #[error("{} is not the OCR model expected: {reason}; scripts/fetch-models.sh gets it", file.display())]
     Model { file: PathBuf, reason: String },
+    #[error("failed to load ONNX Runtime from {}: {reason}; scripts/fetch-models.sh gets it", file.display())]
+    Library { file: PathBuf, reason: String },
 }
 
 /// The picture could not be read: a fault of the model, not of the picture.
@@ -61,121 +80,163 @@ pub(crate) struct OcrResult {
     pub(crate) unread: Vec<Rect>,
 }
 
-/// The two models and the thread they run on.
+/// The two models, to be used by several threads at once.
 #[derive(Debug)]
 pub struct Ocr {
+    runtime: OnnxRuntime,
+    /// Where the files came from.
+    folder: PathBuf,
+    detector: Vec<u8>,
+    recogniser: SplitRecogniser,
+    /// Networks that no reading uses now.
+    idle: Mutex<Vec<Networks>>,
+}
+
+/// Prepared networks and their memory, for one reading at a time.
+#[derive(Debug)]
+struct Networks {
     detector: Detector,
     recogniser: Recogniser,
-    thread: Arc<ThreadPool>,
+}
+
+/// Part of a picture to read, and what is known of it.
+pub(super) struct PartToRead<'a> {
+    pub(super) picture: &'a Picture,
+    pub(super) part: Rect,
+    /// Unread until now: it comes first.
+    pub(super) waiting: &'a [Rect],
 }
 
 impl Ocr {
-    /// Loads `det.onnx` and `rec.onnx` from a folder.
+    /// Loads `det.onnx`, `rec.onnx` and ONNX Runtime's library from a folder.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
-        // More would not read faster than the budget allows.
-        let thread = Arc::new(ThreadPool::with_num_threads(1));
-        thread.run(lower_priority);
-        Ok(Self {
-            detector: Detector::new(Network::load(&folder.join("det.onnx"), &thread)?),
-            recogniser: Recogniser::new(Network::load(&folder.join("rec.onnx"), &thread)?),
-            thread,
-        })
+        let detector = model(folder, DETECTOR, |bytes| {
+            onnx::check(&bytes).map(|()| bytes)
+        })?;
+        let recogniser = model(folder, RECOGNISER, |bytes| {
+            onnx::split(&bytes, recognise::classes)
+        })?;
+        let ocr = Self {
+            runtime: OnnxRuntime::load(folder)?,
+            folder: folder.to_owned(),
+            detector,
+            recogniser,
+            idle: Mutex::default(),
+        };
+        // What fails here would fail at each reading.
+        let networks = ocr.networks()?;
+        ocr.idle.locked().push(networks);
+        Ok(ocr)
     }
 
-    /// Runs a piece of work on the models' own thread.
+    /// Runs a piece of work on a thread of lower priority.
     pub(crate) fn on_thread<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.thread.run(work)
+        let low = || {
+            lower_priority();
+            work()
+        };
+        let done = std::thread::scope(|scope| scope.spawn(low).join());
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// The lines of text on a part of a picture. `known` may already know what
     /// a line says, given where on the picture it stands; it is asked before
     /// the recogniser, which is most of the cost and takes it from `left`. What
-    /// was `waiting` comes first; what there is nothing left for is unread.
+    /// was waiting comes first; what there is nothing left for is unread.
+    ///
+    /// The rest is read from the top, and `each` is given some lines as soon as
+    /// they are read.
     pub(super) fn read(
         &self,
-        picture: &Picture,
-        part: Rect,
+        to_read: &PartToRead<'_>,
         left: &mut u64,
-        waiting: &[Rect],
         mut known: impl FnMut(&Rect) -> KnownLine,
+        mut each: impl FnMut(&[TextLine]),
     ) -> Result<OcrResult, ReadError> {
         let mut reading = OcrResult::default();
+        let &PartToRead {
+            picture,
+            part,
+            waiting,
+        } = to_read;
         if part.width < SMALLEST || part.height < SMALLEST {
             return Ok(reading);
         }
+        let mut networks = (self.networks()).map_err(|error| ReadError(error.to_string()))?;
         let image = rgb(picture, &part);
-        let mut found: Vec<_> = self
-            .detector
-            .detect(&image)?
-            .into_iter()
-            .map(|found| {
-                let place = Rect {
-                    x: part.x + found.x,
-                    y: part.y + found.y,
-                    ..found
-                };
-                (found, place)
-            })
-            .collect();
-        found.sort_by_key(|(_, place)| !waiting.iter().any(|rect| rect.meets(place)));
-        for (found, place) in found {
-            if reading.lines.len() >= MOST_LINES {
-                reading.unread.push(place);
+        let mut found = Vec::new();
+        for block in blocks::blocks(picture, &part) {
+            let there = Rect {
+                x: block.x - part.x,
+                y: block.y - part.y,
+                ..block
+            };
+            found.extend(networks.detector.detect(&image, &there)?);
+        }
+        for line in &mut found {
+            (line.x, line.y) = (line.x + part.x, line.y + part.y);
+        }
+        let later = |place: &Rect| !waiting.iter().any(|rect| rect.meets(place));
+        found.sort_by_key(|line| (later(line), line.y, line.x));
+        let mut asked = Vec::new();
+        for line in found {
+            if reading.lines.len() + asked.len() >= MOST_LINES {
+                reading.unread.push(line);
                 continue;
             }
-            match known(&place) {
+            match known(&line) {
                 KnownLine::Line(line) => reading.lines.push(line),
                 KnownLine::Elsewhere => {}
-                KnownLine::No if *left == 0 => reading.unread.push(place),
+                KnownLine::No if *left == 0 => reading.unread.push(line),
                 KnownLine::No => {
-                    *left = left.saturating_sub(Recogniser::cost(&found));
-                    reading.lines.push(TextLine {
-                        rect: place,
-                        ..self.recogniser.read(&image, found)?
-                    });
+                    *left = left.saturating_sub(Recogniser::cost(&line));
+                    asked.push(line);
                 }
             }
         }
+        for lines in recognise::portions(&asked) {
+            let read = networks.recogniser.read(&image, &part, lines)?;
+            each(&read);
+            reading.lines.extend(read);
+        }
+        self.idle.locked().push(networks);
         reading.unread = gathered(reading.unread, picture);
         Ok(reading)
     }
-}
 
-/// ONNX graph with one input and one output.
-#[derive(Debug)]
-struct Network {
-    model: Model,
-    thread: Arc<ThreadPool>,
-}
-
-impl Network {
-    fn load(file: &Path, thread: &Arc<ThreadPool>) -> Result<Self, LoadError> {
-        let file = file.to_owned();
-        let bytes = match std::fs::read(&file) {
-            Ok(bytes) => bytes,
-            Err(source) => return Err(LoadError::Read { file, source }),
-        };
-        match Model::load(bytes) {
-            Ok(model) => Ok(Self {
-                model,
-                thread: Arc::clone(thread),
-            }),
-            Err(error) => Err(LoadError::Model {
-                file,
-                reason: error.to_string(),
-            }),
+    /// Networks for a reading; whoever is done with them puts them back.
+    fn networks(&self) -> Result<Networks, LoadError> {
+        if let Some(networks) = self.idle.locked().pop() {
+            return Ok(networks);
         }
+        let network = |name: &str, model: &[u8]| {
+            Network::new(&self.runtime, model).map_err(|reason| LoadError::Model {
+                file: self.folder.join(name),
+                reason: reason.to_string(),
+            })
+        };
+        let split = &self.recogniser;
+        let (body, head) = (
+            network(RECOGNISER, &split.body)?,
+            network(RECOGNISER, &split.head)?,
+        );
+        Ok(Networks {
+            detector: Detector::new(network(DETECTOR, &self.detector)?),
+            recogniser: Recogniser::new(body, head, split.classes),
+        })
     }
+}
 
-    /// Runs the graph on one picture, `[1, channels, height, width]`.
-    fn run(&self, input: &NdTensor<f32, 4>) -> Result<Tensor<f32>, ReadError> {
-        let mut options = RunOptions::default();
-        options.thread_pool = Some(Arc::clone(&self.thread));
-        let output = self.model.run_one(input.view().into(), Some(options));
-        let output = output.map_err(|error| ReadError(error.to_string()))?;
-        output
-            .try_into()
-            .map_err(|_| ReadError("the output is not a tensor of floats".to_owned()))
+/// A file of the folder, and what is made of it.
+fn model<T>(
+    folder: &Path,
+    name: &str,
+    take: impl FnOnce(Vec<u8>) -> Result<T, onnx::Reason>,
+) -> Result<T, LoadError> {
+    let file = folder.join(name);
+    match std::fs::read(&file) {
+        Ok(bytes) => take(bytes).map_err(|reason| LoadError::Model { file, reason }),
+        Err(source) => Err(LoadError::Read { file, source }),
     }
 }
 
@@ -196,22 +257,25 @@ fn gathered(pieces: Vec<Rect>, picture: &Picture) -> Vec<Rect> {
 fn rgb(picture: &Picture, part: &Rect) -> RgbBuffer {
     let width = picture.width as usize;
     let chroma = width.div_ceil(2);
-    RgbBuffer::from_fn(part.width, part.height, |x, y| {
-        let (x, y) = ((part.x + x) as usize, (part.y + y) as usize);
-        let at = (y / 2) * chroma + x / 2;
-        let luma = i32::from(picture.y[y * width + x]);
-        let (cb, cr) = (
-            i32::from(picture.u[at]) - 128,
-            i32::from(picture.v[at]) - 128,
-        );
-        // Fixed point with 16 bits: 1.402, 0.344136, 0.714136, 1.772.
-        let channel = |offset: i32| (luma + ((offset + 32_768) >> 16)).clamp(0, 255) as u8;
-        [
-            channel(91_881 * cr),
-            channel(-22_554 * cb - 46_802 * cr),
-            channel(116_130 * cb),
-        ]
-    })
+    let columns = part.x as usize..part.right() as usize;
+    let mut pixels = Vec::with_capacity(part.width as usize * part.height as usize);
+    for y in part.y as usize..part.bottom() as usize {
+        let luma = &picture.y[y * width..][columns.clone()];
+        let row = y / 2 * chroma..(y / 2 + 1) * chroma;
+        let (blue, red) = (&picture.u[row.clone()], &picture.v[row]);
+        pixels.extend(columns.clone().zip(luma).map(|(x, luma)| {
+            let (cb, cr) = (i32::from(blue[x / 2]) - 128, i32::from(red[x / 2]) - 128);
+            // Fixed point with 16 bits: 1.402, 0.344136, 0.714136, 1.772.
+            let channel =
+                |offset: i32| (i32::from(*luma) + ((offset + 32_768) >> 16)).clamp(0, 255) as u8;
+            [
+                channel(91_881 * cr),
+                channel(-22_554 * cb - 46_802 * cr),
+                channel(116_130 * cb),
+            ]
+        }));
+    }
+    RgbBuffer::new(part.width, part.height, pixels)
 }
 
 fn lower_priority() {

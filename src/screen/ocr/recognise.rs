@@ -1,55 +1,150 @@
-//! Text of one line: a probability per character and step, the best at each
-//! step taken, repeats and blanks dropped (connectionist temporal
-//! classification).
+//! Text of lines: a score per character and step, the best at each step taken,
+//! repeats and blanks dropped (connectionist temporal classification).
 //!
 //! The network knows 6,905 characters, most of them Chinese. Only those that
 //! stand on dashboards are considered (`dictionary.txt`: class and character),
-//! so that noise is never read as an ideograph.
+//! so that noise is never read as an ideograph. All of them are weighed only
+//! where a character was read: its probability among all is what tells text
+//! from drawings and from other alphabets.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use rten_tensor::NdTensor;
-use rten_tensor::prelude::*;
-
+use super::ReadError;
+use super::engine::{Network, Outputs};
 use super::rgb_buffer::RgbBuffer;
-use super::{Network, ReadError};
 use crate::picture::{Rect, TextLine};
 
-/// Every line is brought to this height.
+/// Every line is brought to this height. With less of it, and a margin above and
+/// below, a line takes fewer columns, but letters of 11 pixels are read worse.
 const HEIGHT: u32 = 48;
+/// Columns of a line are padded to a multiple of this; its steps are half as
+/// many as there are in it.
 const STRIDE: u32 = 16;
-/// Columns the network is given at once. A longer line is read in pieces, as
-/// squeezed letters can't be read.
+/// Columns of the picture a step stands for.
+const STEP: u32 = 8;
+/// Columns the network is given at once: those of a piece of a line, or of all
+/// lines that are read together. A longer line is read in pieces, as squeezed
+/// letters can't be read.
 const LONGEST: u32 = 6400;
 /// Columns around the end of a piece among which the emptiest is where it ends.
 const SEAM: u32 = 96;
 /// Minimum cost of a line, in columns.
 const LEAST: u64 = 300;
+/// Columns of lines that are read before they are told of: a tenth of a second
+/// or so, and enough lines that some are of one width.
+const PORTION: u64 = 16_000;
 /// The class that stands for "no character here".
 const BLANK: usize = 0;
+/// Characters weighed at once. What the network gives for them, a float for
+/// each class it knows, stays in the processor's cache.
+const WEIGHED: usize = 32;
 
+/// Characters looked for, and the networks that find them.
 #[derive(Debug)]
 pub(super) struct Recogniser {
-    network: Network,
-    classes: Vec<(usize, char)>,
+    body: Network,
+    head: Network,
+    /// Classes and characters in the order of the body's scores, of which the
+    /// first is blank.
+    characters: Vec<(usize, char)>,
+    /// Memory of the body's input.
+    values: Vec<f32>,
+}
+
+/// Part of a line that the network is given as one.
+struct Piece {
+    /// Index of its line.
+    line: usize,
+    /// The whole line.
+    pixels: Rc<RgbBuffer>,
+    columns: Range<u32>,
+}
+
+impl Piece {
+    fn width(&self) -> u32 {
+        (self.columns.end - self.columns.start).next_multiple_of(STRIDE)
+    }
+}
+
+/// Character read in a piece.
+struct Letter {
+    piece: usize,
+    character: char,
+    class: usize,
+    /// Position of its step's features.
+    step: usize,
+}
+
+/// Text of a piece, and the probability of each character.
+#[derive(Debug, Clone, Default)]
+struct PieceText {
+    text: String,
+    probabilities: f32,
+}
+
+impl PieceText {
+    fn confidence(&self) -> f32 {
+        match self.text.chars().count() {
+            0 => 0.0,
+            count => self.probabilities / count as f32,
+        }
+    }
+}
+
+/// Classes and characters considered, of all that a network has: blank first,
+/// the space last, which is in no dictionary.
+fn characters(classes: usize) -> Vec<(usize, char)> {
+    let lines = include_str!("dictionary.txt").lines();
+    let known = lines.map(|line| {
+        let (class, text) = line
+            .split_once(' ')
+            .expect("a line is a class and a character");
+        let class = class.parse().expect("a class is a number");
+        (
+            class,
+            text.chars().next().expect("a character stands there"),
+        )
+    });
+    let blank = std::iter::once((BLANK, '\0'));
+    let space = (classes.saturating_sub(1), ' ');
+    blank.chain(known).chain([space]).collect()
+}
+
+/// Classes of those characters.
+pub(super) fn classes(all: usize) -> Vec<usize> {
+    let characters = characters(all).into_iter();
+    characters.map(|(class, _)| class).collect()
+}
+
+/// Lines in their order, as many at once as make a good number of columns.
+pub(super) fn portions(lines: &[Rect]) -> impl Iterator<Item = &[Rect]> {
+    let mut rest = lines;
+    std::iter::from_fn(move || {
+        let mut columns = 0;
+        let full = |line: &Rect| {
+            columns += Recogniser::cost(line);
+            columns >= PORTION
+        };
+        let end = rest
+            .iter()
+            .position(full)
+            .map_or(rest.len(), |last| last + 1);
+        let (portion, after) = rest.split_at(end);
+        rest = after;
+        (!portion.is_empty()).then_some(portion)
+    })
 }
 
 impl Recogniser {
-    pub(super) fn new(network: Network) -> Self {
-        let lines = include_str!("dictionary.txt").lines();
-        let classes = lines.map(|line| {
-            let (class, text) = line
-                .split_once(' ')
-                .expect("a line is a class and a character");
-            let class = class.parse().expect("a class is a number");
-            (
-                class,
-                text.chars().next().expect("a character stands there"),
-            )
-        });
+    /// Puts the two networks together, of which the head knows that many
+    /// classes.
+    pub(super) fn new(body: Network, head: Network, classes: usize) -> Self {
         Self {
-            network,
-            classes: classes.collect(),
+            body,
+            head,
+            characters: characters(classes),
+            values: Vec::new(),
         }
     }
 
@@ -58,80 +153,166 @@ impl Recogniser {
         u64::from(columns(rect)).max(LEAST)
     }
 
-    pub(super) fn read(&self, image: &RgbBuffer, rect: Rect) -> Result<TextLine, ReadError> {
-        let line = image.resized(&rect, columns(&rect), HEIGHT)?;
-        let mut whole = TextLine {
-            text: String::new(),
-            rect,
-            // No surer than the least sure of its pieces.
-            confidence: 1.0,
-        };
-        for piece in pieces(&line) {
-            let (text, confidence) = self.read_piece(&line, &piece)?;
-            whole.text.push_str(&text);
-            whole.confidence = whole.confidence.min(confidence);
+    /// Text of each line of a picture, in the order of the lines. `image` shows
+    /// the part `seen` of it, within which the lines are.
+    pub(super) fn read(
+        &mut self,
+        image: &RgbBuffer,
+        seen: &Rect,
+        lines: &[Rect],
+    ) -> Result<Vec<TextLine>, ReadError> {
+        let mut whole: Vec<_> = (lines.iter())
+            .map(|rect| TextLine {
+                text: String::new(),
+                rect: *rect,
+                // No surer than the least sure of its pieces.
+                confidence: 1.0,
+            })
+            .collect();
+        let mut all = Vec::new();
+        for (line, rect) in lines.iter().enumerate() {
+            let there = Rect {
+                x: rect.x - seen.x,
+                y: rect.y - seen.y,
+                ..*rect
+            };
+            let pixels = Rc::new(image.resized(&there, columns(rect), HEIGHT)?);
+            all.extend(cuts(&pixels).into_iter().map(|columns| Piece {
+                line,
+                pixels: Rc::clone(&pixels),
+                columns,
+            }));
         }
-        whole.text = whole.text.trim().to_owned();
+        let mut texts = vec![PieceText::default(); all.len()];
+        for together in batches(&all) {
+            let pieces: Vec<_> = together.iter().map(|piece| &all[*piece]).collect();
+            let read = self.read_together(&pieces)?;
+            for (piece, text) in together.into_iter().zip(read) {
+                texts[piece] = text;
+            }
+        }
+        for (piece, text) in all.iter().zip(texts) {
+            let line = &mut whole[piece.line];
+            line.text.push_str(&text.text);
+            line.confidence = line.confidence.min(text.confidence());
+        }
+        for line in &mut whole {
+            line.text = line.text.trim().to_owned();
+        }
         Ok(whole)
     }
 
-    fn read_piece(&self, line: &RgbBuffer, piece: &Range<u32>) -> Result<(String, f32), ReadError> {
-        let output = self.network.run(&input(line, piece))?;
-        let classes = match output.shape() {
-            [_, _, classes] if *classes > self.last_class() => *classes,
-            shape => {
-                return Err(ReadError(format!(
-                    "the recogniser's output has shape {shape:?}"
-                )));
+    /// Text of pieces of one width.
+    fn read_together(&mut self, pieces: &[&Piece]) -> Result<Vec<PieceText>, ReadError> {
+        let width = pieces.first().map_or(STRIDE, |piece| piece.width());
+        let shape = [pieces.len(), 3, HEIGHT as usize, width as usize];
+        fill(&mut self.values, pieces, width);
+        let characters = &self.characters;
+        let read = |outputs: Outputs<'_>| {
+            let [(shape, features), (scored, scores)] = &outputs[..] else {
+                return Err(unexpected(
+                    "the recogniser's number of outputs",
+                    &[outputs.len()],
+                ));
+            };
+            let (&[_, steps, width], &[_, _, known]) = (&shape[..], &scored[..]) else {
+                return Err(unexpected("the recogniser's output", shape));
+            };
+            if known != characters.len() || shape[..2] != scored[..2] || shape[0] != pieces.len() {
+                return Err(unexpected("the recogniser's output", scored));
             }
+            let mut letters = Vec::new();
+            for (piece, scores) in scores.chunks_exact(steps * known).enumerate() {
+                let there = (pieces[piece].width() / STEP) as usize;
+                let best = decode(scores.chunks_exact(known).take(there));
+                letters.extend(best.map(|(step, best)| Letter {
+                    piece,
+                    character: characters[best].1,
+                    class: characters[best].0,
+                    step: piece * steps + step,
+                }));
+            }
+            let mut seen = Vec::with_capacity(letters.len() * width);
+            for letter in &letters {
+                seen.extend_from_slice(&features[letter.step * width..][..width]);
+            }
+            Ok((letters, seen, width))
         };
-        let steps = output.to_vec();
-        Ok(self.decode(steps.chunks_exact(classes)))
-    }
-
-    fn last_class(&self) -> usize {
-        self.classes
-            .iter()
-            .map(|(class, _)| *class)
-            .max()
-            .unwrap_or(BLANK)
-    }
-
-    fn decode<'a>(&self, steps: impl Iterator<Item = &'a [f32]>) -> (String, f32) {
-        let mut text = String::new();
-        let (mut sum, mut count) = (0.0, 0.0);
-        let mut before = BLANK;
-        for step in steps {
-            // The space comes last and is in no dictionary.
-            let space = step.len() - 1;
-            let blank = (BLANK, '\0', step[BLANK]);
-            let known = self
-                .classes
-                .iter()
-                .map(|(class, c)| (*class, *c, step[*class]));
-            let best = known
-                .chain([(space, ' ', step[space])])
-                .fold(blank, |best, candidate| {
-                    if candidate.2 > best.2 {
-                        candidate
-                    } else {
-                        best
-                    }
-                });
-            let (class, character, probability) = best;
-            if class != BLANK && class != before {
-                text.push(character);
-                sum += probability;
-                count += 1.0;
+        let (letters, features, width) = self.body.run(&shape, &self.values, read)?;
+        let mut texts = vec![PieceText::default(); pieces.len()];
+        let all = letters
+            .chunks(WEIGHED)
+            .zip(features.chunks(WEIGHED * width.max(1)));
+        for (letters, features) in all {
+            let probabilities = self.weigh(letters, features, width)?;
+            for (letter, probability) in letters.iter().zip(probabilities) {
+                let text = &mut texts[letter.piece];
+                text.text.push(letter.character);
+                text.probabilities += probability;
             }
-            before = class;
         }
-        let confidence = if count > 0.0 { sum / count } else { 0.0 };
-        (text, confidence)
+        Ok(texts)
+    }
+
+    /// Probability of each letter among all that the network knows.
+    fn weigh(
+        &mut self,
+        letters: &[Letter],
+        features: &[f32],
+        width: usize,
+    ) -> Result<Vec<f32>, ReadError> {
+        self.head
+            .run(&[1, letters.len(), width], features, |outputs| {
+                let [(shape, probabilities)] = &outputs[..] else {
+                    return Err(unexpected(
+                        "the recogniser's number of outputs",
+                        &[outputs.len()],
+                    ));
+                };
+                let classes = match shape[..] {
+                    [1, steps, classes] if steps == letters.len() => classes,
+                    _ => return Err(unexpected("the recogniser's output", shape)),
+                };
+                let rows = probabilities.chunks_exact(classes.max(1)).zip(letters);
+                Ok(rows
+                    .map(|(row, letter)| row.get(letter.class).copied().unwrap_or(0.0))
+                    .collect())
+            })
     }
 }
 
-/// Columns of a line that was brought to the network's height.
+fn unexpected(whose: &str, shape: &[usize]) -> ReadError {
+    ReadError(format!("{whose} has shape {shape:?}"))
+}
+
+/// Steps at which a character begins, and its place among the scores.
+fn decode<'a>(steps: impl Iterator<Item = &'a [f32]>) -> impl Iterator<Item = (usize, usize)> {
+    let best = steps.map(|scores| {
+        let all = scores.iter().enumerate();
+        let (best, _) = all.fold((BLANK, f32::NEG_INFINITY), |best, (at, score)| {
+            if *score > best.1 { (at, *score) } else { best }
+        });
+        best
+    });
+    let mut before = BLANK;
+    best.enumerate()
+        .filter(move |(_, best)| std::mem::replace(&mut before, *best) != *best && *best != BLANK)
+}
+
+/// Pieces that are read together: of one width, as padding changes what is read.
+fn batches(pieces: &[Piece]) -> Vec<Vec<usize>> {
+    let mut order: Vec<_> = (0..pieces.len()).collect();
+    order.sort_by_key(|piece| pieces[*piece].width());
+    let mut batches = Vec::new();
+    for same in order.chunk_by(|one, other| pieces[*one].width() == pieces[*other].width()) {
+        let width = same.first().map_or(STRIDE, |piece| pieces[*piece].width());
+        let most = (LONGEST / width).max(1) as usize;
+        batches.extend(same.chunks(most).map(<[_]>::to_vec));
+    }
+    batches
+}
+
+/// Columns of a line that was brought to its height.
 fn columns(rect: &Rect) -> u32 {
     (rect.width * HEIGHT)
         .div_ceil(rect.height.max(1))
@@ -139,7 +320,7 @@ fn columns(rect: &Rect) -> u32 {
 }
 
 /// A line in pieces the network takes, each of which ends where least is drawn.
-fn pieces(line: &RgbBuffer) -> Vec<Range<u32>> {
+fn cuts(line: &RgbBuffer) -> Vec<Range<u32>> {
     let mut pieces = Vec::new();
     let mut from = 0;
     while line.width() - from > LONGEST {
@@ -162,24 +343,23 @@ fn ink(line: &RgbBuffer, x: u32) -> u8 {
     bright.saturating_sub(dark)
 }
 
-/// Columns of a line, channels first (blue, green, red), from -1 to 1, padded
-/// with grey.
-fn input(line: &RgbBuffer, piece: &Range<u32>) -> NdTensor<f32, 4> {
-    let columns = piece.start as usize..piece.end as usize;
-    let (width, height) = (
-        columns.len().next_multiple_of(STRIDE as usize),
-        HEIGHT as usize,
-    );
-    let mut values = vec![0.0; 3 * width * height];
-    for (y, row) in line.rows().enumerate() {
-        for (x, pixel) in row[columns.clone()].iter().enumerate() {
-            let at = y * width + x;
-            for (channel, value) in pixel.iter().rev().enumerate() {
-                values[channel * width * height + at] = f32::from(*value) / 127.5 - 1.0;
+/// Pieces channels first (blue, green, red), from -1 to 1, each padded with
+/// grey to a width.
+fn fill(values: &mut Vec<f32>, pieces: &[&Piece], width: u32) {
+    let (width, height) = (width as usize, HEIGHT as usize);
+    values.clear();
+    values.resize(pieces.len() * 3 * height * width, 0.0);
+    let planes = values.chunks_exact_mut(height * width);
+    for (at, plane) in planes.enumerate() {
+        let (piece, channel) = (pieces[at / 3], 2 - at % 3);
+        let columns = piece.columns.start as usize..piece.columns.end as usize;
+        let rows = plane.chunks_exact_mut(width);
+        for (row, values) in piece.pixels.rows().zip(rows) {
+            for (pixel, value) in row[columns.clone()].iter().zip(values) {
+                *value = f32::from(pixel[channel]) * (1.0 / 127.5) - 1.0;
             }
         }
     }
-    NdTensor::from_data([1, 3, height, width], values)
 }
 
 #[cfg(test)]
@@ -193,7 +373,7 @@ mod tests {
             let drawn = x % 40 < 30 && y % 7 < 3;
             [if drawn { 255 } else { 20 }; 3]
         });
-        let pieces = pieces(&line);
+        let pieces = cuts(&line);
         assert_eq!(pieces.len(), 3);
         assert_eq!((pieces[0].start, pieces[2].end), (0, 15_000));
         for pair in pieces.windows(2) {
@@ -202,6 +382,70 @@ mod tests {
             assert!(pair[0].end % 40 >= 30, "through a letter: {pair:?}");
         }
         let short = RgbBuffer::from_fn(LONGEST, HEIGHT, |_, _| [0; 3]);
-        assert_eq!(super::pieces(&short).len(), 1);
+        assert_eq!(cuts(&short).len(), 1);
+    }
+
+    #[test]
+    fn repeats_and_blanks_are_dropped_and_each_letter_knows_its_step() {
+        let best = [0, 2, 2, 0, 2, 1, 1, 0, 0, 3];
+        let steps: Vec<_> = (best.iter())
+            .map(|best| {
+                (0..4)
+                    .map(|class| f32::from(u8::from(class == *best)))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let letters: Vec<_> = decode(steps.iter().map(Vec::as_slice)).collect();
+        assert_eq!(letters, [(1, 2), (4, 2), (5, 1), (9, 3)]);
+        // As sure of a letter as of none: none.
+        let unsure = [[0.0_f32; 3], [f32::NAN; 3]];
+        assert_eq!(decode(unsure.iter().map(|step| &step[..])).count(), 0);
+    }
+
+    fn line(width: u32) -> Rect {
+        Rect {
+            x: 0,
+            y: 0,
+            width,
+            height: HEIGHT,
+        }
+    }
+
+    #[test]
+    fn lines_read_together_are_of_one_width_and_no_more_than_fit() {
+        let widths =
+            [6400, 16, 100, 3000, 96, 101, 3200, 700, 640, 16, 110].map(|width| (0, width));
+        let many = (0..200).map(|line| (line, 320));
+        let pieces: Vec<_> = (widths.into_iter().chain(many))
+            .map(|(line, width)| Piece {
+                line,
+                pixels: Rc::new(RgbBuffer::from_fn(1, 1, |_, _| [0; 3])),
+                columns: 0..width,
+            })
+            .collect();
+        let batches = batches(&pieces);
+        let mut read: Vec<_> = batches.concat();
+        read.sort_unstable();
+        assert_eq!(read, (0..pieces.len()).collect::<Vec<_>>(), "each once");
+        for batch in &batches {
+            let widths = batch.iter().map(|piece| pieces[*piece].width());
+            let (least, most) = (widths.clone().min().unwrap(), widths.max().unwrap());
+            assert_eq!(least, most);
+            assert!(batch.len() == 1 || batch.len() as u32 * most <= LONGEST);
+        }
+        assert!(batches.len() < 25, "{}", batches.len());
+    }
+
+    #[test]
+    fn lines_are_portioned_in_their_order_and_none_is_left_out() {
+        let lines: Vec<_> = (1..120).map(|tens| line(tens * 10)).collect();
+        let portions: Vec<_> = portions(&lines).collect();
+        assert_eq!(portions.concat(), lines);
+        assert!(portions.len() > 3);
+        for portion in portions {
+            let cost: u64 = portion.iter().map(Recogniser::cost).sum();
+            assert!(cost < PORTION + u64::from(LONGEST), "{cost}");
+        }
+        assert_eq!(super::portions(&[]).count(), 0);
     }
 }

@@ -1,20 +1,8 @@
 //! Part of a picture in red, green and blue, and its resizing to what the
 //! networks take.
 
-use std::cell::RefCell;
-use std::fmt::Display;
-
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-
 use super::ReadError;
 use crate::picture::Rect;
-
-thread_local! {
-    /// Scratch memory, kept from line to line.
-    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
-}
 
 /// Pixels of 8-bit red, green and blue, row by row without padding.
 pub(super) struct RgbBuffer {
@@ -24,21 +12,24 @@ pub(super) struct RgbBuffer {
 }
 
 impl RgbBuffer {
-    /// Makes each pixel from its column and row.
-    pub(super) fn from_fn(
-        width: u32,
-        height: u32,
-        mut pixel: impl FnMut(u32, u32) -> [u8; 3],
-    ) -> Self {
-        let mut pixels = Vec::with_capacity(width as usize * height as usize);
-        for y in 0..height {
-            pixels.extend((0..width).map(|x| pixel(x, y)));
-        }
+    /// Takes pixels row by row, as many as there are in it.
+    pub(super) fn new(width: u32, height: u32, pixels: Vec<[u8; 3]>) -> Self {
         Self {
             width,
             height,
             pixels,
         }
+    }
+
+    /// Makes each pixel from its column and row.
+    #[cfg(test)]
+    pub(super) fn from_fn(
+        width: u32,
+        height: u32,
+        mut pixel: impl FnMut(u32, u32) -> [u8; 3],
+    ) -> Self {
+        let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        Self::new(width, height, rows.map(|(x, y)| pixel(x, y)).collect())
     }
 
     pub(super) fn width(&self) -> u32 {
@@ -58,24 +49,43 @@ impl RgbBuffer {
         self.pixels.chunks_exact(self.width.max(1) as usize)
     }
 
+    /// Rows of a part that is within the picture.
+    pub(super) fn part(&self, part: &Rect) -> impl Iterator<Item = &[[u8; 3]]> {
+        let columns = part.x as usize..part.right() as usize;
+        let rows = self.rows().skip(part.y as usize).take(part.height as usize);
+        rows.map(move |row| &row[columns.clone()])
+    }
+
     /// Resizes a part of the picture with a triangle filter. Fails if the part
     /// is not within the picture.
     pub(super) fn resized(&self, part: &Rect, width: u32, height: u32) -> Result<Self, ReadError> {
-        let samples = self.pixels.as_flattened();
-        let whole = TypedImageRef::<U8x3>::from_buffer(self.width, self.height, samples)
-            .map_err(not_resized)?;
-        // A view, not the resizer's own crop option: that one lets pixels
-        // around the part bleed into its edges.
-        let source = TypedCroppedImage::new(whole, part.x, part.y, part.width, part.height)
-            .map_err(not_resized)?;
-        let mut pixels = vec![[0_u8; 3]; width as usize * height as usize];
-        let mut target = TypedImage::<U8x3>::from_buffer(width, height, pixels.as_flattened_mut())
-            .map_err(not_resized)?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        // Typed, as otherwise the compiler builds it for each type of pixel.
-        RESIZER
-            .with_borrow_mut(|resizer| resizer.resize_typed(&source, &mut target, &options))
-            .map_err(not_resized)?;
+        if part.right() > self.width || part.bottom() > self.height {
+            return Err(ReadError(format!(
+                "{part:?} is not within {}x{}",
+                self.width, self.height
+            )));
+        }
+        let across = Taps::of(part.width, width);
+        let down = Taps::of(part.height, height);
+        let wide = width as usize * 3;
+        let mut rows = Vec::with_capacity(part.height as usize * wide);
+        for y in part.y..part.bottom() {
+            let start = (y * self.width + part.x) as usize;
+            across.widen(&self.pixels[start..start + part.width as usize], &mut rows);
+        }
+        let mut pixels = Vec::with_capacity(width as usize * height as usize);
+        let mut sums = vec![0.0; wide];
+        for (first, weights) in down.each() {
+            sums.fill(0.5);
+            for (row, weight) in rows[first * wide..].chunks_exact(wide.max(1)).zip(weights) {
+                for (sum, value) in sums.iter_mut().zip(row) {
+                    *sum += weight * value;
+                }
+            }
+            // Weights sum up to 1, so that a mean of bytes is a byte.
+            let samples = |pixel: &[f32; 3]| pixel.map(|sum| sum as u8);
+            pixels.extend(sums.as_chunks().0.iter().map(samples));
+        }
         Ok(Self {
             width,
             height,
@@ -84,8 +94,58 @@ impl RgbBuffer {
     }
 }
 
-fn not_resized(error: impl Display) -> ReadError {
-    ReadError(format!("the picture can't be resized: {error}"))
+/// Triangle filter along one axis: for each sample of the result the first one
+/// of the source that counts, and the weights of it and those after it.
+struct Taps {
+    first: Vec<usize>,
+    /// As many for each sample of the result.
+    weights: Vec<f32>,
+    each: usize,
+}
+
+impl Taps {
+    fn of(side: u32, resized: u32) -> Self {
+        let scale = f64::from(side) / f64::from(resized.max(1));
+        let radius = scale.max(1.0);
+        let each = ((2.0 * radius).ceil() as usize + 1).min(side as usize);
+        let mut taps = Self {
+            first: Vec::with_capacity(resized as usize),
+            weights: Vec::with_capacity(resized as usize * each),
+            each,
+        };
+        for at in 0..resized {
+            let centre = (f64::from(at) + 0.5) * scale - 0.5;
+            let first = (centre - radius).ceil().max(0.0) as usize;
+            let first = first.min(side as usize - each);
+            let weight = |tap: usize| {
+                let distance = ((first + tap) as f64 - centre).abs();
+                (1.0 - distance / radius).max(0.0)
+            };
+            let sum: f64 = (0..each).map(weight).sum();
+            taps.first.push(first);
+            taps.weights
+                .extend((0..each).map(|tap| (weight(tap) / sum) as f32));
+        }
+        taps
+    }
+
+    fn each(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let weights = self.weights.chunks_exact(self.each.max(1));
+        self.first.iter().copied().zip(weights)
+    }
+
+    /// Adds a row of the result's width, with three values a pixel.
+    fn widen(&self, row: &[[u8; 3]], into: &mut Vec<f32>) {
+        for (first, weights) in self.each() {
+            let mut sums = [0.0; 3];
+            for (pixel, weight) in row[first..].iter().zip(weights) {
+                for (sum, sample) in sums.iter_mut().zip(pixel) {
+                    *sum += weight * f32::from(*sample);
+                }
+            }
+            into.extend(sums);
+        }
+    }
 }
 
 #[cfg(test)]

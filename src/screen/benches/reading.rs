@@ -1,0 +1,106 @@
+//! CPU seconds to read screens that nobody has read before, for
+//! `scripts/bench.sh reading`: one line of JSON a screen, with each line's place
+//! and text.
+//!
+//! ```text
+//! reading MODELS ROUNDS NAME-WIDTHxHEIGHT.yuv...
+//! ```
+//!
+//! The files are pictures as the server decodes them: planes of 8 bits, 4:2:0,
+//! full range.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use watchtower_base::stream_name::StreamName;
+use watchtower_media::MediaTime;
+use watchtower_screen::frames::FrameBus;
+use watchtower_screen::metrics::ScreenMetrics;
+use watchtower_screen::picture::Picture;
+use watchtower_screen::redact::OwnPatterns;
+use watchtower_screen::{Ocr, ReaderSettings, ScreenReader};
+
+/// CPU time of the whole process in seconds, user and system.
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of ours, alive during the call.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0;
+    assert!(!failed, "no clock of this process");
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+fn picture(file: &Path) -> Result<Picture, String> {
+    let told = |reason: &str| format!("{}: {reason}", file.display());
+    let stem = file.file_stem().and_then(|stem| stem.to_str());
+    let size = stem.and_then(|stem| stem.rsplit_once('-')?.1.split_once('x'));
+    let size = size.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let (width, height): (u32, u32) = size.ok_or_else(|| told("no size in its name"))?;
+    let mut samples = std::fs::read(file).map_err(|error| told(&error.to_string()))?;
+    let luma = width as usize * height as usize;
+    let chroma = (width.div_ceil(2) * height.div_ceil(2)) as usize;
+    if samples.len() != luma + 2 * chroma {
+        return Err(told("not of that size"));
+    }
+    let v = samples.split_off(luma + chroma);
+    let u = samples.split_off(luma);
+    Ok(Picture {
+        width,
+        height,
+        y: samples,
+        u,
+        v,
+    })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // cargo bench adds a flag.
+    let mut arguments = std::env::args().skip(1).filter(|given| given != "--bench");
+    let (Some(models), Some(rounds)) = (arguments.next(), arguments.next()) else {
+        println!("usage: reading MODELS ROUNDS NAME-WIDTHxHEIGHT.yuv...");
+        return Ok(());
+    };
+    let rounds: u32 = rounds.parse()?;
+    let frames = FrameBus::new();
+    let settings = ReaderSettings {
+        cores: 1.0,
+        own: OwnPatterns::default(),
+    };
+    let ocr = Ocr::load(Path::new(&models))?;
+    let metrics = Arc::new(ScreenMetrics::default());
+    let mut reader = ScreenReader::new(vec![ocr], frames.clone(), None, metrics, settings);
+    for file in arguments {
+        let file = Path::new(&file);
+        let picture = picture(file)?;
+        let mut spent = Vec::new();
+        let mut lines = Vec::new();
+        for round in 0..rounds {
+            // Nothing is remembered of a stream that was not there before.
+            let stream = StreamName::new(&format!("round-{round}"))?;
+            let mut publisher = frames.open(&stream, |_| Ok(Bytes::new()));
+            let pts = MediaTime::from_ms(0);
+            publisher.publish(picture.clone(), pts, Timestamp::now());
+            let before = cpu_seconds();
+            let read = reader.read_next().await;
+            spent.push(cpu_seconds() - before);
+            let frame = frames.reads_after(&stream, None).pop();
+            let frame = frame.filter(|_| read).ok_or("not read")?;
+            lines = (frame.text.iter().flat_map(|lines| lines.iter()))
+                .map(|line| {
+                    let rect = &line.rect;
+                    let place = [rect.x, rect.y, rect.width, rect.height];
+                    serde_json::json!({ "place": place, "text": line.text, "confidence": line.confidence })
+                })
+                .collect();
+        }
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let told = serde_json::json!({ "name": name, "cpu": spent, "lines": lines });
+        println!("{told}");
+    }
+    Ok(())
+}
