@@ -9,7 +9,7 @@ use crate::common::serve::{Setup, TestServer};
 use serde_json::Value;
 
 const STREAMS: usize = 6;
-/// What the latency has to be within for half of the findings, in seconds, while
+/// Bound on the latency of half of the findings, in seconds, while
 /// all other tests and their encoders share the cores: the pages of six clips are
 /// more to read than half of two cores read.
 const MEDIAN_WITHIN: &str = "60.0";
