@@ -9,9 +9,9 @@ use crate::common::serve::{Setup, TestServer};
 use serde_json::Value;
 
 const STREAMS: usize = 6;
-/// Bound on the latency of half of the findings, in seconds, while
-/// all other tests and their encoders share the cores: the pages of six clips are
-/// more to read than half of two cores read.
+/// Bound on the latency of half of the findings, in seconds, while all other
+/// tests and their encoders share the cores: the pages of six clips are more than
+/// half of two cores read.
 const MEDIAN_WITHIN: &str = "60.0";
 
 /// Findings of rules within so many seconds, and all of them.
