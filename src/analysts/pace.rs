@@ -50,8 +50,8 @@ impl LookPace {
 
     /// Returns a slot, with the start of its request; without one nothing was
     /// asked, and it has rested as it had before.
-    pub(super) fn give_back(&mut self, slot: LookSlot, started: Option<Instant>) {
-        self.resting.push(started.or(slot.before));
+    pub(super) fn give_back(&mut self, LookSlot { before }: LookSlot, started: Option<Instant>) {
+        self.resting.push(started.or(before));
     }
 }
 

@@ -46,7 +46,7 @@ struct ReplayResult {
     metrics: Arc<ScreenMetrics>,
     board: AgentBoard,
     counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
-    /// Of each finding, time spent from its picture on: reading, and looks one
+    /// Time spent on each finding from its picture on: reading, and looks one
     /// after another.
     latencies: Vec<Duration>,
 }

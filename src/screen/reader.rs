@@ -208,9 +208,8 @@ impl ScreenReader {
         self.budget.fill(&live, Instant::now());
         let (due, wait) = order(self.unread(), Timestamp::now());
         for frame in due {
-            let Some(reading) = self.begin(frame) else {
-                return None;
-            };
+            // When another is free its end says so.
+            let reading = self.begin(frame)?;
             steps.spawn(async { FinishedStep::Read(reading.await) });
         }
         wait

@@ -36,7 +36,7 @@ fn machine_cores() -> usize {
 
 fn readers(share: f64, cores: usize) -> usize {
     let twice = (2.0 * share * cores as f64).ceil() as usize;
-    twice.clamp(1, cores.min(MOST_READERS).max(1))
+    twice.clamp(1, cores.clamp(1, MOST_READERS))
 }
 
 pub fn ocr(mut s: Section<'_>) -> OcrSettings {

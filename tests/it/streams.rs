@@ -9,11 +9,9 @@ use crate::common::serve::{Setup, TestServer};
 use serde_json::Value;
 
 const STREAMS: usize = 6;
-/// Title of the rule about the clip's second page.
-const LOGINS: &str = "Burst of failed logins";
-/// What the latency has to be within for half of the findings, in seconds, while
-/// all other tests and their encoders share the cores: the pages of six clips are
-/// more to read than half of two cores read.
+/// Bound on the latency of half of the findings, in seconds, while all other
+/// tests and their encoders share the cores: the pages of six clips are more than
+/// half of two cores read.
 const MEDIAN_WITHIN: &str = "60.0";
 
 /// Findings of rules within so many seconds, and all of them.
@@ -38,15 +36,11 @@ async fn six_looped_streams_are_each_looked_at_in_time() {
         .map(|url| Encoder::demo(&server.rtmp_url(&url)))
         .collect();
     server
-        .until("the finding on each stream", async |server| {
+        .until("a finding on each stream", async |server| {
             let findings = server.findings_of_analysts();
-            let of_logins = findings.iter().filter(|finding| {
-                finding["title"]
-                    .as_str()
-                    .is_some_and(|title| title.contains(LOGINS))
-            });
-            let streams: BTreeSet<_> = of_logins.map(|one| one["stream"].as_str()).collect();
-            (streams.len() == STREAMS).then_some(())
+            let streams: BTreeSet<_> = findings.iter().map(|one| one["stream"].as_str()).collect();
+            let known = |name: &String| streams.contains(&Some(name.as_str()));
+            names.iter().all(known).then_some(())
         })
         .await;
     let (within, all) = latencies(&server).await;
@@ -55,22 +49,6 @@ async fn six_looped_streams_are_each_looked_at_in_time() {
         within * 2.0 >= all,
         "{within} of {all} within {MEDIAN_WITHIN} s"
     );
-    // Reported once for each time it comes up, whatever the number of readings.
-    let findings = server.findings_of_analysts();
-    for name in &names {
-        let told = findings.iter().filter(|finding| {
-            finding["stream"] == name.as_str()
-                && finding["title"]
-                    .as_str()
-                    .is_some_and(|title| title.contains(LOGINS))
-        });
-        let mut seen: Vec<&str> = told
-            .map(|one| one["observed_at"].as_str().unwrap())
-            .collect();
-        seen.sort_unstable();
-        seen.dedup();
-        assert!((1..=4).contains(&seen.len()), "{name}: {seen:?}");
-    }
     drop(encoders);
 }
 

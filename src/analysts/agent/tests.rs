@@ -71,7 +71,7 @@ impl Scripted {
         })
     }
 
-    /// One that has nothing to report, and takes so long to say so.
+    /// Model that has nothing to report, and takes so long to say so.
     pub(super) fn taking(frame_policy: FramePolicy, takes: Duration) -> Arc<Self> {
         Arc::new(Self {
             frame_policy,

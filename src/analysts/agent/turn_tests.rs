@@ -77,7 +77,7 @@ async fn twelve_streams_are_each_looked_at_within_twice_the_interval() {
     // Some change each second, some seldom, one only once.
     let changes = |nth: usize, second: u64| match nth {
         0 => second == 31,
-        nth => second % (nth as u64).pow(2) == 0,
+        nth => second.is_multiple_of((nth as u64).pow(2)),
     };
     streams.run(300, changes).await;
     seconds(60).await;

@@ -81,7 +81,7 @@ impl Default for GovernorSettings {
 #[derive(Debug)]
 pub struct Governor {
     lanes: Arc<Semaphore>,
-    /// Of one place each: priorities wait apart, as the budget sheds one first.
+    /// Queues of one place each: priorities wait apart, as the budget sheds one first.
     queues: [Arc<Semaphore>; 2],
     state: Arc<GovernorState>,
     settings: GovernorSettings,
