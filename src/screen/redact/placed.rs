@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::labels::{self, Label};
+use super::labels::{self, SecretLabel};
 use super::lines::is_unreadable;
 use super::value::{self, LetterMix, Tie};
 use super::vocabulary::LabelKind;
@@ -58,7 +58,7 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
 #[derive(Debug)]
 struct LabelTag {
     line: usize,
-    label: Label,
+    label: SecretLabel,
     /// Flag: the label stands for itself; else a sentence ends with it.
     alone: bool,
     colon: bool,
@@ -90,7 +90,7 @@ impl LabelTag {
     fn unread(line: usize, foreign: bool) -> Self {
         Self {
             line,
-            label: Label {
+            label: SecretLabel {
                 kind: LabelKind::Password,
                 range: 0..0,
                 plural: false,
