@@ -42,12 +42,13 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
         lines,
         found: Vec::new(),
     };
-    let tags: Vec<_> = lines
-        .iter()
-        .enumerate()
+    let tags = lines.iter().enumerate();
+    let mut tags: Vec<_> = tags
         .filter_map(|(line, read)| LabelTag::of(line, read))
-        .take(MOST_LABELS)
         .collect();
+    // What is known to be one first: of a blurred screen no line is.
+    tags.sort_by_key(|tag| tag.unread);
+    tags.truncate(MOST_LABELS);
     for tag in &tags {
         page.follow(tag);
     }
