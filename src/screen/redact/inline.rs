@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::labels::{self, Label};
+use super::labels::{self, SecretLabel};
 use super::value::{self, Tie, is_stop, is_strong, is_tail, is_value};
 use super::vocabulary::LabelKind;
 
@@ -107,7 +107,7 @@ pub(super) fn values(text: &str) -> Vec<(Range<usize>, LabelKind)> {
 }
 
 /// The value behind a label.
-fn behind(text: &str, label: &Label) -> Option<Range<usize>> {
+fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     let rest = &text[label.range.end..];
     let quotes = |c: char| "\"'`”’)]*".contains(c);
     let begin = label.range.end + rest.len() - rest.trim_start_matches(quotes).len();
@@ -182,7 +182,7 @@ fn first_word(text: &str) -> &str {
 }
 
 /// The value that begins there, if it looks like one.
-fn told(text: &str, at: usize, label: &Label, tie: Tie) -> Option<Range<usize>> {
+fn told(text: &str, at: usize, label: &SecretLabel, tie: Tie) -> Option<Range<usize>> {
     let rest = &text[at..];
     let blanks = rest.len() - rest.trim_start().len();
     let opening = rest.trim_start().chars().next()?;
@@ -287,7 +287,7 @@ fn with_tail(text: &str, mut end: usize) -> usize {
 }
 
 /// "pw is swordfish": a word in small letters with which the sentence ends.
-fn plain_word(text: &str, at: usize, label: &Label) -> Option<Range<usize>> {
+fn plain_word(text: &str, at: usize, label: &SecretLabel) -> Option<Range<usize>> {
     let start = at + text[at..].len() - text[at..].trim_start().len();
     let end = word_end(text, start);
     let word = &text[start..end];
@@ -300,7 +300,7 @@ fn plain_word(text: &str, at: usize, label: &Label) -> Option<Range<usize>> {
 }
 
 /// A code that is told before its name.
-fn before(text: &str, label: &Label) -> Option<Range<usize>> {
+fn before(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     let from = text.floor_char_boundary(label.range.start.saturating_sub(4 * REACH));
     let said = &text[from..label.range.start];
     let hit = CODE_FIRST.captures_iter(said).last()?;

@@ -105,7 +105,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
         // --password x, --token=x
         named(
             "password or token",
-            format!(r#"(?i)--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
+            format!(r#"(?i)(?:^|[^0-9a-z])--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
         ),
         // mysql -px, sshpass -p 'x', docker login -p x
         named(
@@ -205,7 +205,10 @@ fn loose(start: &str) -> String {
 }
 
 fn is_value(text: &str) -> bool {
-    !value::is_covered(text) && !value::is_state(text) && !value::is_fact(text)
+    !text.starts_with("--")
+        && !value::is_covered(text)
+        && !value::is_state(text)
+        && !value::is_fact(text)
 }
 
 fn digits(text: &str) -> Vec<u32> {

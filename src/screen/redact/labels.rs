@@ -30,7 +30,7 @@ const MOST_UNSPACED: usize = 8;
 
 /// Name of a secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Label {
+pub(super) struct SecretLabel {
     pub(super) kind: LabelKind,
     /// Its bytes of the text.
     pub(super) range: Range<usize>,
@@ -162,7 +162,7 @@ fn is_leftward(c: char) -> bool {
 }
 
 /// Names of secrets in a text, in its order.
-pub(super) fn find(text: &str) -> Vec<Label> {
+pub(super) fn find(text: &str) -> Vec<SecretLabel> {
     let finder = &*FINDER;
     let folded = Folded::of(text);
     let joined = Joined::of(&folded.text);
@@ -183,7 +183,7 @@ pub(super) fn find(text: &str) -> Vec<Label> {
             && begins(text, start, phrase)
             && ends(text, start, end);
         if fits {
-            found.push(Label {
+            found.push(SecretLabel {
                 kind: phrase.kind,
                 plural,
                 noun_first: phrase.noun_first,
@@ -277,7 +277,7 @@ fn names_the_same(rest: &str) -> bool {
 
 /// Label that a text is, with whose it is and nothing else: `Console password`,
 /// `Mot de passe temporaire :`.
-pub(super) fn alone(text: &str) -> Option<Label> {
+pub(super) fn alone(text: &str) -> Option<SecretLabel> {
     let is_edge = |c: char| !is_letter(c) && !matches!(c, ')' | '(');
     let begin = text.len() - text.trim_start_matches(is_edge).len();
     let core = text[begin..].trim_end_matches(is_edge);
@@ -292,7 +292,7 @@ pub(super) fn alone(text: &str) -> Option<Label> {
         let owned = label.noun_first && is_said_of(behind);
         is_owner(before) && (says_no_more(behind) || owned) && (colon || !is_verdict(core))
     })?;
-    Some(Label {
+    Some(SecretLabel {
         range: begin + label.range.start..begin + label.range.end,
         ..label.clone()
     })
@@ -357,7 +357,7 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Label that a sentence ends with and whose value comes next: `Your new
 /// password is:`.
-pub(super) fn at_end(text: &str) -> Option<Label> {
+pub(super) fn at_end(text: &str) -> Option<SecretLabel> {
     let told = text.trim_end();
     let colon = told.ends_with([':', '：', '=', '→', '>']);
     let core = told.trim_end_matches(|c: char| !is_letter(c));

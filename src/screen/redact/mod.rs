@@ -151,6 +151,12 @@ impl SpanList {
                 && !known.personal
         });
         if free && !span.range.is_empty() {
+            // A host behind a password looks like an address of mail.
+            self.0.retain(|known| {
+                span.personal
+                    || known.range.end <= span.range.start
+                    || span.range.end <= known.range.start
+            });
             self.0.push(span);
         }
     }
@@ -496,6 +502,8 @@ mod tests {
             "An event creates a key or a console password: routine onboarding, or persistence.",
             "FAIL  Access key AKIA\u{2026}7EX is 412 days old",
             "powershell.exe -NoP -EncodedCommand SQBFAFgAIAAoAE4AZQB3AC0A",
+            "Access denied for user root@10.0.0.4 (using password: YES)",
+            "kubectl create secret generic db-credentials --from-file=./x",
             "sk-learn and ask-me are no keys",
             "https://siem.example/search?view=authentication",
             "2026-11-23T14:02:10Z",

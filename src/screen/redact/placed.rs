@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::labels::{self, Label};
+use super::labels::{self, SecretLabel};
 use super::lines::is_unreadable;
 use super::value::{self, LetterMix, Tie};
 use super::vocabulary::LabelKind;
@@ -42,12 +42,13 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
         lines,
         found: Vec::new(),
     };
-    let tags: Vec<_> = lines
-        .iter()
-        .enumerate()
+    let tags = lines.iter().enumerate();
+    let mut tags: Vec<_> = tags
         .filter_map(|(line, read)| LabelTag::of(line, read))
-        .take(MOST_LABELS)
         .collect();
+    // What is known to be one first: of a blurred screen no line is.
+    tags.sort_by_key(|tag| tag.unread);
+    tags.truncate(MOST_LABELS);
     for tag in &tags {
         page.follow(tag);
     }
@@ -58,7 +59,7 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
 #[derive(Debug)]
 struct LabelTag {
     line: usize,
-    label: Label,
+    label: SecretLabel,
     /// Flag: the label stands for itself; else a sentence ends with it.
     alone: bool,
     colon: bool,
@@ -90,7 +91,7 @@ impl LabelTag {
     fn unread(line: usize, foreign: bool) -> Self {
         Self {
             line,
-            label: Label {
+            label: SecretLabel {
                 kind: LabelKind::Password,
                 range: 0..0,
                 plural: false,
