@@ -231,15 +231,16 @@ planes() { # NAME FFMPEG'S INPUT...: a 1080p picture as the decoder gives it
 
 drawn() { # NAME FONT SIZE PAPER INK: the texts of tests/fixtures/alarming in three columns
   local column=0 filter='' font=/usr/share/fonts/truetype/dejavu/$2.ttf
-  cat tests/fixtures/alarming/*.txt | grep -v '^$' | split -n l/3 - "$work/column."
+  grep -hv '^$' tests/fixtures/alarming/*.txt >"$work/texts"
+  split -n l/3 "$work/texts" "$work/column."
   for text in "$work"/column.??; do
     cut -c "1-$((950 / $3))" "$text" >"$text.txt"
     filter+="${filter:+,}drawtext=fontfile=$font:fontsize=$3:fontcolor=$5:line_spacing=4:expansion=none:x=$((16 + column * 636)):y=12:textfile=$text.txt"
     column=$((column + 1))
   done
-  rm "$work"/column.??
   ffmpeg -nostdin -v error -y -f lavfi -i "color=c=$4:size=1920x1080,$filter" -frames:v 1 "$work/drawn.png"
   planes "$1" -i "$work/drawn.png"
+  rm "$work"/column.*
 }
 
 if [ "$which" = all ] || [ "$which" = reading ]; then

@@ -13,8 +13,8 @@ const TILE: u32 = 16;
 /// Difference of samples, of 256, from which on there is an edge in a row or
 /// column of a tile. The noise of a video codec on a flat ground stays below.
 const CONTRAST: u8 = 10;
-/// Tiles between two blocks at least: wider than the spaces of a line of text.
-const GAP: usize = 4;
+/// Tiles between two blocks at least, wider than the spaces of a line of text.
+const GAP: usize = 2;
 /// Longest straight edge that may be part of a letter, in tiles.
 const STROKE: usize = 20;
 /// Tiles of the ground around a block that are searched with it.

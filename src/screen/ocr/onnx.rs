@@ -299,9 +299,9 @@ struct Field<'a> {
     number: u64,
     /// With its key and length.
     whole: &'a [u8],
-    /// Of a field with a length; else empty.
+    /// Empty for a field without a length.
     body: &'a [u8],
-    /// Of a field that is one number.
+    /// Present in a field that is a number.
     value: Option<u64>,
 }
 

@@ -36,6 +36,12 @@ const LEAST: u64 = 300;
 const PORTION: u64 = 16_000;
 /// The class that stands for "no character here".
 const BLANK: usize = 0;
+/// From this probability among the characters considered on, all are weighed for
+/// some of a piece's characters only: what the rest lose to the others is what
+/// those lose. In another alphabet all lose, in a drawing few come so far.
+const CLEAR: f32 = 0.99;
+/// Clear characters of which the first is weighed.
+const ONE_IN: usize = 4;
 /// Characters weighed at once. What the network gives for them, a float for
 /// each class it knows, stays in the processor's cache.
 const WEIGHED: usize = 32;
@@ -74,20 +80,32 @@ struct Letter {
     class: usize,
     /// Position of its step's features.
     step: usize,
+    /// Among the characters considered.
+    probability: f32,
 }
 
 /// Text of a piece, and the probability of each character.
 #[derive(Debug, Clone, Default)]
 struct PieceText {
     text: String,
-    probabilities: f32,
+    /// Sum of those weighed among all, and of the others among those considered.
+    weighed: f32,
+    others: f32,
+    /// Sums of the clear ones that were weighed, among all and among those
+    /// considered.
+    clear: (f32, f32),
 }
 
 impl PieceText {
     fn confidence(&self) -> f32 {
         match self.text.chars().count() {
             0 => 0.0,
-            count => self.probabilities / count as f32,
+            count => {
+                let (all, considered) = self.clear;
+                // Others are there only if some like them were weighed.
+                let share = all / considered.max(CLEAR);
+                (self.weighed + self.others * share) / count as f32
+            }
         }
     }
 }
@@ -230,25 +248,35 @@ impl Recogniser {
                     character: characters[best].1,
                     class: characters[best].0,
                     step: piece * steps + step,
+                    probability: probability(&scores[step * known..][..known], best),
                 }));
             }
-            let mut seen = Vec::with_capacity(letters.len() * width);
-            for letter in &letters {
-                seen.extend_from_slice(&features[letter.step * width..][..width]);
+            let weighed = to_weigh(&letters);
+            let mut seen = Vec::with_capacity(weighed.len() * width);
+            for letter in &weighed {
+                seen.extend_from_slice(&features[letters[*letter].step * width..][..width]);
             }
-            Ok((letters, seen, width))
+            Ok((letters, weighed, seen, width))
         };
-        let (letters, features, width) = self.body.run(&shape, &self.values, read)?;
+        let (letters, weighed, features, width) = self.body.run(&shape, &self.values, read)?;
         let mut texts = vec![PieceText::default(); pieces.len()];
-        let all = letters
-            .chunks(WEIGHED)
-            .zip(features.chunks(WEIGHED * width.max(1)));
-        for (letters, features) in all {
-            let probabilities = self.weigh(letters, features, width)?;
-            for (letter, probability) in letters.iter().zip(probabilities) {
+        for letter in &letters {
+            let text = &mut texts[letter.piece];
+            text.text.push(letter.character);
+            text.others += letter.probability;
+        }
+        let some = weighed.chunks(WEIGHED);
+        for (some, features) in some.zip(features.chunks(WEIGHED * width.max(1))) {
+            let some: Vec<_> = some.iter().map(|letter| &letters[*letter]).collect();
+            let probabilities = self.weigh(&some, features, width)?;
+            for (letter, probability) in some.into_iter().zip(probabilities) {
                 let text = &mut texts[letter.piece];
-                text.text.push(letter.character);
-                text.probabilities += probability;
+                text.others -= letter.probability;
+                text.weighed += probability;
+                if letter.probability >= CLEAR {
+                    text.clear.0 += probability;
+                    text.clear.1 += letter.probability;
+                }
             }
         }
         Ok(texts)
@@ -257,7 +285,7 @@ impl Recogniser {
     /// Probability of each letter among all that the network knows.
     fn weigh(
         &mut self,
-        letters: &[Letter],
+        letters: &[&Letter],
         features: &[f32],
         width: usize,
     ) -> Result<Vec<f32>, ReadError> {
@@ -283,6 +311,30 @@ impl Recogniser {
 
 fn unexpected(whose: &str, shape: &[usize]) -> ReadError {
     ReadError(format!("{whose} has shape {shape:?}"))
+}
+
+/// Probability of one of the scores among them.
+fn probability(scores: &[f32], of: usize) -> f32 {
+    let all: f32 = scores.iter().map(|score| (score - scores[of]).exp()).sum();
+    1.0 / all
+}
+
+/// Letters to weigh among all that the network knows: each that is not clear,
+/// and one in some of the clear ones of each piece, its first among them.
+fn to_weigh(letters: &[Letter]) -> Vec<usize> {
+    let mut weighed = Vec::new();
+    let (mut piece, mut clear) = (usize::MAX, 0);
+    for (at, letter) in letters.iter().enumerate() {
+        if letter.piece != piece {
+            (piece, clear) = (letter.piece, 0);
+        }
+        let is_clear = letter.probability >= CLEAR;
+        if !is_clear || clear % ONE_IN == 0 {
+            weighed.push(at);
+        }
+        clear += usize::from(is_clear);
+    }
+    weighed
 }
 
 /// Steps at which a character begins, and its place among the scores.
@@ -400,6 +452,36 @@ mod tests {
         // As sure of a letter as of none: none.
         let unsure = [[0.0_f32; 3], [f32::NAN; 3]];
         assert_eq!(decode(unsure.iter().map(|step| &step[..])).count(), 0);
+    }
+
+    #[test]
+    fn doubtful_letters_are_weighed_and_some_of_the_clear_ones_of_each_piece() {
+        let letter = |piece, probability| Letter {
+            piece,
+            character: 'a',
+            class: 1,
+            step: 0,
+            probability,
+        };
+        let mut letters: Vec<_> = (0..6).map(|_| letter(0, 0.999)).collect();
+        letters.insert(2, letter(0, 0.5));
+        letters.extend([letter(1, 0.98), letter(1, 0.999), letter(2, 1.0)]);
+        assert_eq!(to_weigh(&letters), [0, 2, 5, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_letter_is_as_probable_as_its_score_says() {
+        let half = probability(&[1.0, 1.0, f32::NEG_INFINITY], 1);
+        assert!((half - 0.5).abs() < 1e-6);
+        assert!((probability(&[0.0, 9.0], 1) - 0.999_877).abs() < 1e-5);
+        // Two of four clear letters were weighed, and lost a half to others.
+        let text = PieceText {
+            text: "abcd".to_owned(),
+            weighed: 1.0,
+            others: 2.0,
+            clear: (1.0, 2.0),
+        };
+        assert!((text.confidence() - 0.5).abs() < 1e-6);
     }
 
     fn line(width: u32) -> Rect {
