@@ -26,8 +26,8 @@ struct OwnPattern {
     /// The same with letters that look alike taken for one another; `None`
     /// where that would be too large.
     forgiving: Option<Regex>,
-    /// Of so many letters and digits of a match one must be a digit at least,
-    /// where it has not letters enough to say what is meant; 0 where it has.
+    /// Number of letters and digits of a match among which one must be a digit,
+    /// if its own letters are too few to identify it; 0 if not.
     digits_in: usize,
 }
 
@@ -51,7 +51,7 @@ impl OwnPatterns {
         Ok(Self(compiled.collect::<Result<_, _>>()?))
     }
 
-    /// What matches, as it is or as OCR may have read it.
+    /// Matches, as they are or as OCR may have read them.
     pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for pattern in &self.0 {

@@ -466,7 +466,7 @@ impl Column {
     }
 }
 
-/// What a reader of Latin letters makes of others: boxes, read as zeros.
+/// Other alphabets as a Latin model reads them: boxes, read as zeros.
 fn is_foreign(text: &str) -> bool {
     let boxes = text
         .chars()

@@ -40,7 +40,7 @@ static PROMPT: LazyLock<Regex> = LazyLock::new(|| {
 /// A prompt right behind an output without an end of line.
 static GLUED: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"[\w.-]+@[\w.-]+[:~ ][^$#]{0,80}[$#](?:\s|$)"));
-/// What was given to be decoded.
+/// Argument to be decoded.
 static GIVEN: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r#"(?:echo|printf|<<<)\s+(?:-n\s+)?["']?(?P<value>[0-9A-Za-z+/=_-]{6,})["']?"#)
 });

@@ -64,8 +64,8 @@ static MAYBE_PATH: LazyLock<Regex> = LazyLock::new(|| {
         r"[a-z0-9-]+\.[a-z0-9.-]+(?::[0-9]+)?(?:/[^\s/?#]+)*?/\s?(?:{MAY_LEAD})/\s?(?P<value>[0-9a-z_~-]{{8,}})"
     ))
 });
-/// What stands behind the mark opens the rest, in links that a server never
-/// sees whole.
+/// Fragment that is the key to the rest, in links that a server never sees
+/// whole.
 static FRAGMENT: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"https?\s?[:;]\s?//[^\s#]+#(?P<value>[0-9a-z_~=+/-]{12,})"));
 

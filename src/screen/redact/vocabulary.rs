@@ -517,7 +517,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     ("am", Password, "የይለፍ ቃል, ọrọ aṣina, okwuntughe"),
 ];
 
-/// What else may stand before a label's colon: whose it is, and that it is new.
+/// Other words before a label's colon: whose it is, and that it is new.
 pub(super) const CONNECTORS: &str = "base, for, of, de, del, do, da, dos, du, des, di, della, d, der, die, das, des, von, vom, zu, zum, zur, für, pour, para, per, dla, do, pro, för, til, till, voor, van, bij, k, ko, на, для, к, от, temporary, temporaire, temporal, temporária, temporanea, provisoire, actuel, actual, actuelle, nouveau, nueva, nova, nuova, hash, digest, value, again, confirmation";
 
 /// Words before a label that make it a button, a heading or a remark.
