@@ -88,7 +88,7 @@ impl AgentConfig {
         Self {
             persona,
             interval: DEFAULT_INTERVAL,
-            requests_per_interval: 1,
+            requests_per_interval: 6,
             streams: Vec::new(),
             model: None,
             fallback: None,
