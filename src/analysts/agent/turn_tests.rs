@@ -67,12 +67,16 @@ fn longest_waits(harness: &AgentHarness, streams: &Streams) -> HashMap<String, D
     longest
 }
 
+fn one_per_interval(model: Arc<Scripted>) -> AgentHarness {
+    harness_with(model, Redact::Off, |config, _, _| {
+        config.requests_per_interval = 1;
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn twelve_streams_are_each_looked_at_within_twice_the_interval() {
     let model = Scripted::taking(FramePolicy::Newest, Duration::from_secs(4));
-    let harness = harness_with(model, Redact::Off, |config, _, _| {
-        config.requests_per_interval = 6;
-    });
+    let harness = harness(model);
     let mut streams = Streams::open(&harness, 12);
     // Some change each second, some seldom, one only once.
     let changes = |nth: usize, second: u64| match nth {
@@ -102,11 +106,9 @@ async fn twelve_streams_are_each_looked_at_within_twice_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn twelve_streams_cost_no_more_requests_than_one_and_wait_their_turn() {
-    let harness = harness(Scripted::taking(
-        FramePolicy::Newest,
-        Duration::from_secs(1),
-    ));
+async fn twelve_streams_share_one_request_per_interval_in_turn() {
+    let model = Scripted::taking(FramePolicy::Newest, Duration::from_secs(1));
+    let harness = one_per_interval(model);
     let mut streams = Streams::open(&harness, 12);
     streams.run(595, |_, _| true).await;
     let looks = harness.model.shown_when();
@@ -123,7 +125,7 @@ async fn twelve_streams_cost_no_more_requests_than_one_and_wait_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn the_stream_looked_at_longest_ago_goes_first() {
-    let harness = harness(Scripted::new(FramePolicy::Newest, []));
+    let harness = one_per_interval(Scripted::new(FramePolicy::Newest, []));
     let mut streams = Streams::open(&harness, 3);
     // The first two change all the time; the third once, when both wait too.
     streams.run(55, |nth, second| nth < 2 || second == 25).await;

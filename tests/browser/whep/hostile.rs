@@ -82,7 +82,7 @@ async fn forged_and_replayed_datagrams_move_nothing() {
     let kinds = [is_stun, is_dtls, is_rtp];
     let deadline = Instant::now() + Duration::from_secs(15);
     let datagrams = loop {
-        let datagrams = relay.from_viewer();
+        let datagrams = relay.sent_by_viewer();
         if kinds.iter().all(|is| datagrams.iter().any(|d| is(d))) {
             break datagrams;
         }
@@ -185,7 +185,7 @@ async fn a_handshake_that_never_completes_gives_its_place_back() {
     assert_eq!(status, 201);
     let took = began.elapsed();
     assert!(took > Duration::from_secs(10), "after {took:?}");
-    let dtls = relay.from_viewer().iter().filter(|d| is_dtls(d)).count();
+    let dtls = relay.sent_by_viewer().iter().filter(|d| is_dtls(d)).count();
     assert!(dtls > 1, "it had begun and went on trying");
     assert_eq!(server.metric("watchtower_viewers"), 0.0);
     browser.close().await;

@@ -17,7 +17,7 @@ pub(crate) struct Relay {
     /// Flag: towards the viewer, only checks and handshakes are forwarded.
     muted: Arc<AtomicBool>,
     /// Datagrams the viewer sent, the newest last.
-    from_viewer: Arc<Mutex<Vec<Vec<u8>>>>,
+    sent_by_viewer: Arc<Mutex<Vec<Vec<u8>>>>,
     /// Number of DTLS datagrams still forwarded to the server.
     dtls: Arc<AtomicU32>,
     /// Flag: nothing is forwarded to the server.
@@ -38,7 +38,7 @@ impl Relay {
             loss: Arc::default(),
             lost: Arc::default(),
             muted: Arc::default(),
-            from_viewer: Arc::default(),
+            sent_by_viewer: Arc::default(),
             dtls: Arc::new(AtomicU32::new(u32::MAX)),
             cut: Arc::default(),
             far: Arc::clone(&far),
@@ -81,11 +81,11 @@ impl Relay {
     }
 
     fn lets_through(&self, datagram: &[u8]) -> bool {
-        let mut from_viewer = self.from_viewer.lock().expect("not poisoned");
-        if from_viewer.len() >= REMEMBERED {
-            from_viewer.remove(0);
+        let mut sent_by_viewer = self.sent_by_viewer.lock().expect("not poisoned");
+        if sent_by_viewer.len() >= REMEMBERED {
+            sent_by_viewer.remove(0);
         }
-        from_viewer.push(datagram.to_vec());
+        sent_by_viewer.push(datagram.to_vec());
         if is_dtls(datagram) {
             let left = |left: u32| left.checked_sub(1);
             let taken = self
@@ -96,8 +96,8 @@ impl Relay {
         !self.cut.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn from_viewer(&self) -> Vec<Vec<u8>> {
-        self.from_viewer.lock().expect("not poisoned").clone()
+    pub(crate) fn sent_by_viewer(&self) -> Vec<Vec<u8>> {
+        self.sent_by_viewer.lock().expect("not poisoned").clone()
     }
 
     /// Sends from the address the server knows as the viewer's.
@@ -151,10 +151,10 @@ impl TcpRelay {
                 let Ok(server) = socket.connect(server).await else {
                     return;
                 };
-                let (mut from_viewer, mut to_viewer) = viewer.into_split();
+                let (mut sent_by_viewer, mut to_viewer) = viewer.into_split();
                 let (mut from_server, mut to_server) = server.into_split();
                 tokio::spawn(async move {
-                    let _ = tokio::io::copy(&mut from_viewer, &mut to_server).await;
+                    let _ = tokio::io::copy(&mut sent_by_viewer, &mut to_server).await;
                 });
                 let mut stalled = watching.clone();
                 tokio::spawn(async move {
