@@ -11,7 +11,7 @@ use regex::Regex;
 static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     let digit = "[0-9OolIS]";
     let pattern = format!(
-        "{digit}{{4}}(?:[ .-]{{0,2}}{digit}{{4}}){{3}}|{digit}{{4}}[ -]{{1,2}}{digit}{{6}}[ -]{{1,2}}{digit}{{4,5}}|[0-9]{{13,19}}|[0-9](?:[ -]?[0-9]){{12,18}}"
+        "{digit}{{4}}(?:[ ._-]{{0,2}}{digit}{{4}}){{3}}|{digit}{{4}}[ -]{{1,2}}{digit}{{6}}[ -]{{1,2}}{digit}{{4,5}}|[0-9]{{13,19}}|[0-9](?:[ -]?[0-9]){{12,18}}"
     );
     Regex::new(&pattern).expect("the pattern is valid")
 });
@@ -45,7 +45,9 @@ fn is_card(text: &str, range: Range<usize>) -> bool {
     if !issued(&digits) || read * 4 < digits.len() * 3 || !stands_alone(text, &range) {
         return false;
     }
-    let signs: Vec<_> = written.chars().filter(|c| !c.is_alphanumeric()).collect();
+    // A blank between quotes or boxes is read as a line below now and then.
+    let signs = written.chars().filter(|c| !c.is_alphanumeric());
+    let signs: Vec<_> = signs.map(|c| if c == '_' { ' ' } else { c }).collect();
     let grouped = !signs.is_empty();
     let context = CONTEXT.is_match(&text[..range.start]) || CONTEXT.is_match(&text[range.end..]);
     let regular = signs.windows(2).all(|pair| pair[0] == pair[1]) && !is_series(written);
@@ -154,6 +156,7 @@ mod tests {
             ("4111 11111111 1111", "4111 11111111 1111"),
             ("card 4111-1111-1111-1112 declined", "4111-1111-1111-1112"),
             ("test_card: 5555555555554444", "5555555555554444"),
+            ("grep '4111 1111_1111 1111'/log", "4111 1111_1111 1111"),
             ("3782 822463 10005", "3782 822463 10005"),
             ("paid with 4lll 1111 1111 1111 09/27", "4lll 1111 1111 1111"),
         ] {

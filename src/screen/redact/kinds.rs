@@ -107,10 +107,10 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             "password or token",
             format!(r#"(?i)(?:^|[^0-9a-z])--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
         ),
-        // mysql -px, sshpass -p 'x', docker login -p x
+        // mysql -px, sshpass -p 'x' (its first letters are misread easily), docker login -p x
         named(
             "password",
-            r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|sshpass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
+            r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|[a-z]{0,4}pass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
         ),
         // redis-cli -a x, --requirepass x, -passin pass:x, ldapsearch -w x
         named(

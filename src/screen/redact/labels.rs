@@ -13,6 +13,10 @@ use super::vocabulary::{CONNECTORS, LabelKind, NO_LABEL_AFTER, WORDS};
 /// Letters from which on a word of a secret is known at the end of a compound:
 /// `Datenbankpasswort`.
 const COMPOUND: usize = 7;
+/// Letters from which on a word is known with one of them misread, and those
+/// that blur into each other.
+const MISREAD: usize = 8;
+const ROUND: &str = "aceo";
 /// Letters a language adds to a word at most, and signs between two words.
 const MOST_ADDED: usize = 4;
 const MOST_JOINTS: usize = 3;
@@ -47,6 +51,7 @@ struct Finder {
     phrases: Vec<Phrase>,
 }
 
+#[derive(Clone)]
 struct Phrase {
     kind: LabelKind,
     /// Letters before each of its words but the first.
@@ -83,17 +88,27 @@ impl Finder {
                         joints.push(letters);
                         letters += part.chars().count();
                     }
+                    let phrase = Phrase {
+                        kind: *kind,
+                        joints,
+                        letters,
+                        inflected: language.ends_with('~'),
+                        noun_first: NOUN_FIRST.contains(&&language[..2]),
+                    };
                     let key: String = parts.collect();
                     if known.insert(key.clone()) {
                         keys.push(key);
-                        phrases.push(Phrase {
-                            kind: *kind,
-                            joints,
-                            letters,
-                            inflected: language.ends_with('~'),
-                            noun_first: NOUN_FIRST.contains(&&language[..2]),
-                        });
+                        phrases.push(phrase);
                     }
+                }
+            }
+        }
+        // After all of them: none is taken for another one misread.
+        for at in 0..phrases.len() {
+            for key in misread(&keys[at], phrases[at].letters) {
+                if known.insert(key.clone()) {
+                    keys.push(key);
+                    phrases.push(phrases[at].clone());
                 }
             }
         }
@@ -105,6 +120,26 @@ impl Finder {
             phrases,
         }
     }
+}
+
+/// A long word with one of its round letters read as another, as OCR does with
+/// blurred ones: `passward`.
+fn misread(key: &str, letters: usize) -> Vec<String> {
+    if letters < MISREAD {
+        return Vec::new();
+    }
+    let letters = key.char_indices();
+    let round = letters.filter(|(_, letter)| ROUND.contains(*letter));
+    round
+        .flat_map(|(at, letter)| {
+            let others = ROUND.chars().filter(move |other| *other != letter);
+            others.map(move |other| {
+                let mut key = key.to_owned();
+                key.replace_range(at..=at, other.encode_utf8(&mut [0; 4]));
+                key
+            })
+        })
+        .collect()
 }
 
 /// A folded text without what joins words.
@@ -381,6 +416,9 @@ mod tests {
         for text in [
             "Password",
             "Passw0rd:",
+            "spring.datasource.passward=",
+            "possword:",
+            "recovery phrose",
             "Console password",
             "DB_PASSWORD",
             "dbPassword",
