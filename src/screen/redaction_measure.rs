@@ -1,10 +1,9 @@
-//! Measures redaction on screens as the OCR reads them: placed secrets that stay
-//! legible, and harmless words that are hidden.
+//! Measurement of redaction on screens as OCR reads them: placed secrets that
+//! stay legible, and harmless words that are hidden.
 //!
-//! The fixtures of the repository are always measured. Pictures are read with
-//! `WATCHTOWER_PICTURES=folder` (raw planes, `name.1920x1080.yuv`; the lines go
-//! to `name.tsv` beside them), and the lines that were read, or others of that
-//! form, are measured with `WATCHTOWER_LINES=folder`:
+//! The repository's fixtures are always measured. `WATCHTOWER_PICTURES=folder`
+//! runs OCR on pictures (raw planes, `name.1920x1080.yuv`) and writes the lines
+//! to `name.tsv` beside them; `WATCHTOWER_LINES=folder` measures such files:
 //!
 //! ```text
 //! WATCHTOWER_LINES=folder cargo test -p watchtower-screen -- --ignored --nocapture hidden_words
@@ -24,18 +23,18 @@ use crate::redact::{OwnPatterns, UNREADABLE, secrets_on};
 const PLACED: &str = include_str!("../../tests/fixtures/redaction/placed.txt");
 const CARRIED: &str = include_str!("../../tests/fixtures/redaction/carried.txt");
 const SIZE: (u32, u32) = (1920, 1080);
-/// Placed secrets that may stay legible.
+/// Maximum number of legible placed secrets.
 const LEGIBLE: usize = 2;
-/// The same of those that were written after the rules.
+/// The same for the fixtures that were written after the rules.
 const CARRIED_LEGIBLE: usize = 2;
-/// Words of fixtures without secrets that may be hidden, in a thousand.
+/// Maximum of hidden words in fixtures without secrets, per thousand.
 const HIDDEN: f64 = 2.0;
 
-/// Screen with what must not be seen on it.
+/// Screen with the secrets to be hidden on it.
 struct PlacedCase {
     name: String,
     lines: Vec<TextLine>,
-    /// Line and bytes of each secret.
+    /// Line and byte range of each secret.
     secrets: Vec<(usize, Range<usize>)>,
 }
 
@@ -93,7 +92,7 @@ impl PlacedCase {
         secrets.map(|secret| (secret.line, secret.range)).collect()
     }
 
-    /// Secrets of which a letter can still be read.
+    /// Secrets with at least one legible letter.
     fn legible(&self) -> Vec<&str> {
         let hidden = self.hidden();
         let covered = |line: usize, at: usize| {
@@ -112,7 +111,8 @@ impl PlacedCase {
             .collect()
     }
 
-    /// Words that were hidden and are none of the secrets, and all of those.
+    /// Hidden words that are not part of a secret, and the number of all such
+    /// words.
     fn harmless(&self) -> (Vec<String>, usize) {
         let secret = |line: usize, word: &Range<usize>| {
             self.secrets
@@ -172,8 +172,8 @@ fn what_hides_placed_secrets_carries_over_to_others() {
     assert!(judged(CARRIED, CARRIED_LEGIBLE) >= 60);
 }
 
-/// Secrets of a fixture, of which no more than that many are legible, and one
-/// in fifty of the words around them hidden at most.
+/// Number of secrets in a fixture; fails if more than `most` stay legible, or
+/// more than one in fifty of the other words are hidden.
 fn judged(fixture: &str, most: usize) -> usize {
     let (mut legible, mut report, mut all) = (0, String::new(), 0);
     let (mut lost, mut harmless) = (Vec::new(), 0);
@@ -201,8 +201,8 @@ fn judged(fixture: &str, most: usize) -> usize {
     all
 }
 
-/// Screens of the fixtures on which nothing is secret, a line a row, cells
-/// with three blanks between them.
+/// Screens of the fixtures without secrets: a line per row, three blanks
+/// between cells.
 fn fixtures(folder: &str) -> Vec<(String, Vec<TextLine>)> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures");
     let mut files: Vec<_> = std::fs::read_dir(format!("{root}/{folder}"))
@@ -245,7 +245,7 @@ fn laid_out(text: &str) -> Vec<TextLine> {
     lines
 }
 
-/// Words hidden on a screen, by kind, and all of its words.
+/// Hidden words of a screen by kind, and the number of all its words.
 fn measured(lines: &[TextLine]) -> (BTreeMap<String, Vec<String>>, usize) {
     let secrets = secrets_on(lines, &OwnPatterns::default(), SIZE);
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,13 +1,14 @@
-//! Card numbers: told by their issuer, their grouping, their check digit and
-//! the words around them, as any long enough row of figures has some of these.
+//! Card numbers. A match needs an issuer range, and regular grouping, a valid
+//! check digit or payment words nearby: many rows of digits meet one of these
+//! alone.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Figures in groups of a card's, or in one; a letter that looks like a digit
-/// is one.
+/// Digits in one run or in groups of a card number's size, with letters that
+/// OCR confuses with digits.
 static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     let digit = "[0-9OolIS]";
     let pattern = format!(
@@ -15,7 +16,7 @@ static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     );
     Regex::new(&pattern).expect("the pattern is valid")
 });
-/// Words of payment, in the languages in which they differ.
+/// Payment terms, in the languages in which they differ.
 static CONTEXT: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?i)card|\bpan\b|visa|master|amex|american express|discover|maestro|payment|charged|checkout|cvv|cvc|kredit|zahlung|carte|paiement|tarjeta|pago|cart[aã]o|pagamento|carta di|karta|karty|kaart|kort\b|карт|卡号|卡號|信用卡|カード|카드|kartu|kart[ıi]|thẻ|بطاقة|कार्ड";
     Regex::new(pattern).expect("the pattern is valid")
@@ -30,7 +31,8 @@ pub(super) fn values(text: &str) -> Vec<Range<usize>> {
         if is_card(text, hit.range()) {
             found.push(hit.range());
         } else {
-            // Figures before it may have taken a part of it.
+            // Digits before the card number may have matched as its first
+            // group.
             let group = hit.as_str().find([' ', '-', '.']).unwrap_or(hit.len());
             from = hit.start() + group.max(1);
         }
@@ -45,7 +47,7 @@ fn is_card(text: &str, range: Range<usize>) -> bool {
     if !issued(&digits) || read * 4 < digits.len() * 3 || !stands_alone(text, &range) {
         return false;
     }
-    // A blank between quotes or boxes is read as a line below now and then.
+    // OCR sometimes reads a blank between quotes or boxes as an underscore.
     let signs = written.chars().filter(|c| !c.is_alphanumeric());
     let signs: Vec<_> = signs.map(|c| if c == '_' { ' ' } else { c }).collect();
     let grouped = !signs.is_empty();
@@ -54,13 +56,13 @@ fn is_card(text: &str, range: Range<usize>) -> bool {
     match (luhn(&digits), grouped) {
         (true, true) => regular || context,
         (true, false) => context || matches!(digits.len(), 15 | 16),
-        // A digit misread.
+        // Wrong check digit: one digit may be misread.
         (false, true) => context && regular,
         (false, false) => false,
     }
 }
 
-/// Digits, with the letters OCR takes for some.
+/// Digits of a text; letters that OCR confuses with digits count as those.
 fn digits(text: &str) -> Vec<u32> {
     let digit = |c: char| match c {
         'O' | 'o' => Some(0),
@@ -71,7 +73,8 @@ fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(digit).collect()
 }
 
-/// Ranges of the networks, with the lengths of their numbers (ISO/IEC 7812-1).
+/// Issuer ranges of the card networks, with their number lengths (ISO/IEC
+/// 7812-1).
 fn issued(digits: &[u32]) -> bool {
     let start = |count: usize| {
         digits
@@ -95,7 +98,7 @@ fn issued(digits: &[u32]) -> bool {
     }
 }
 
-/// No more figures right beside it: one of many columns is no card.
+/// True without further digits next to it: a row of numeric columns is no card.
 fn stands_alone(text: &str, range: &Range<usize>) -> bool {
     let figure = |c: char| c.is_ascii_digit();
     let near = |c: char| !c.is_alphanumeric();
@@ -106,7 +109,7 @@ fn stands_alone(text: &str, range: &Range<usize>) -> bool {
         joined(text[..range.start].chars().next_back()) || joined(text[range.end..].chars().next());
     let spaced = text[range.clone()].contains([' ', '.']);
     let beside = joined(before.chars().next_back()) || joined(behind.chars().next());
-    // An expiry date stands beside a card too: 09/27.
+    // An expiry date such as 09/27 may follow.
     let expiry = {
         let rest: String = behind.chars().take(5).collect();
         rest.len() == 5 && rest.as_bytes()[2] == b'/'
@@ -114,7 +117,7 @@ fn stands_alone(text: &str, range: &Range<usize>) -> bool {
     !ends && (!spaced || !beside || expiry)
 }
 
-/// Round numbers or even steps: the marks of an axis.
+/// True for round numbers or even steps, which are axis labels of a chart.
 fn is_series(text: &str) -> bool {
     let groups: Vec<i64> = text
         .split(|c: char| !c.is_alphanumeric())
@@ -126,7 +129,7 @@ fn is_series(text: &str) -> bool {
     even || round
 }
 
-/// ISO/IEC 7812-1, annex B.
+/// Luhn check (ISO/IEC 7812-1, annex B).
 fn luhn(digits: &[u32]) -> bool {
     let sum: u32 = digits
         .iter()

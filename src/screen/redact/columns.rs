@@ -1,5 +1,5 @@
-//! Columns of a table that was read row by row as one text: with commas or
-//! bars between its fields, or with blanks alone.
+//! Secrets in text tables that OCR read row by row: fields separated by commas,
+//! bars or tabs, or by blanks alone.
 
 use std::ops::Range;
 
@@ -9,16 +9,16 @@ use super::vocabulary::LabelKind;
 use crate::picture::TextLine;
 use crate::text::TextRow;
 
-/// Rows below the heads that are looked at.
+/// Maximum number of rows searched below a header.
 const MOST_ROWS: usize = 100;
-/// In heights of a row: a larger gap is the end of a table.
+/// Maximum gap between rows, in row heights; a larger one ends the table.
 const GAP: u32 = 4;
 const FEWEST_FIELDS: usize = 2;
-/// Characters by which a value may begin before its head, as letters of one
-/// width are only about where they are taken to be.
+/// Characters by which a value may start left of its header, as positions are
+/// estimated from a uniform character width.
 const SLACK: usize = 2;
 
-/// Values in the rows of a text table, as bytes of the row's text.
+/// Values in the rows of text tables, as byte ranges of the row's text.
 pub(super) fn values(
     lines: &[TextLine],
     rows: &[TextRow],
@@ -42,7 +42,7 @@ pub(super) fn values(
     found
 }
 
-/// Rows that follow each other below that one without a larger gap.
+/// Consecutive rows below the given one, up to a larger gap.
 fn table<'a>(
     lines: &'a [TextLine],
     rows: &'a [TextRow],
@@ -72,7 +72,7 @@ fn fields(text: &str, sign: char) -> Vec<Range<usize>> {
     fields
 }
 
-/// Sign between the heads of a row, and what each head announces.
+/// Separator of a header row, and the kind of secret each header announces.
 fn separated_heads(text: &str) -> Option<(char, Vec<Option<LabelKind>>)> {
     [',', ';', '|', '\t'].into_iter().find_map(|sign| {
         let heads: Vec<_> = fields(text, sign)
@@ -86,7 +86,8 @@ fn separated_heads(text: &str) -> Option<(char, Vec<Option<LabelKind>>)> {
     })
 }
 
-/// False where the table is over.
+/// Adds the values of a row of a separated table; false once the table has
+/// ended.
 fn of_separated(
     text: &str,
     sign: char,
@@ -108,7 +109,8 @@ fn of_separated(
             }
         }
     } else if let Some(kind) = heads.iter().flatten().next() {
-        // A sign more or less than was read: which field is which nobody knows.
+        // OCR read too many or too few separators, so fields cannot be mapped
+        // to headers: hide every field that looks like a secret.
         let strong = cells
             .into_iter()
             .filter_map(|cell| value::trimmed(text, cell));
@@ -119,18 +121,18 @@ fn of_separated(
     true
 }
 
-/// Head of a column and where it and the next one begin, in characters.
+/// Header of a column: where it and the next one begin, in characters.
 #[derive(Debug)]
 struct SpacedHead {
     kind: LabelKind,
     from: usize,
     to: usize,
-    /// Columns before it, and all of them.
+    /// Columns before it, and their total number.
     nth: usize,
     of: usize,
 }
 
-/// Heads in capitals with blanks between them.
+/// Upper-case headers separated by blanks.
 fn spaced_heads(text: &str) -> Option<Vec<SpacedHead>> {
     let capital = text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase);
     let plain = text
@@ -171,7 +173,8 @@ fn words(text: &str) -> Vec<Range<usize>> {
     words
 }
 
-/// False where the table is over.
+/// Adds the values of a row of a blank-separated table; false once it has
+/// ended.
 fn of_spaced(
     text: &str,
     heads: &[SpacedHead],

@@ -1,8 +1,8 @@
-//! Secrets by the grammar of commands, statements and files that carry them.
+//! Secrets found by the syntax of commands, statements and configuration files.
 
 /// Kind and pattern of each; the group `value` is the secret.
 pub(super) const PATTERNS: [(&str, &str); 14] = [
-    // crypt(3): $6$salt$hash, of /etc/shadow, htpasswd and tables of users.
+    // crypt(3): $6$salt$hash, as in /etc/shadow, htpasswd and user tables.
     (
         "password hash",
         r"(?P<value>\$(?:apr1|argon2[a-z]*|pbkdf2[a-z0-9-]*|scrypt|bcrypt|[a-z]|[0-9][a-z]?|[a-z0-9]{1,2})\$[0-9A-Za-z./$=,+-]{8,})",
@@ -12,7 +12,7 @@ pub(super) const PATTERNS: [(&str, &str); 14] = [
         "password",
         r"(?i)(?:^|\s)(?:[a-z][\w.-]*|\*):(?:[0-9]{4,5}|\*):(?:[a-z][\w-]*|\*):(?:[a-z][\w.-]*|\*):(?P<value>[^\s:]{4,})(?:\s{2}|$)",
     ),
-    // .netrc, and whoever names both on one line.
+    // .netrc, and other lines with both login and password.
     (
         "password",
         r#"(?i)\b(?:login|user|username|account|connect) \S+ (?:password|passwd|pass|pw) ["']?(?P<value>[^\s"']{3,})"#,
@@ -47,7 +47,7 @@ pub(super) const PATTERNS: [(&str, &str); 14] = [
         r#"(?i)\bsecure-?string\s+(?:-string\s+)?["'](?P<value>[^"']{3,})["']"#,
     ),
     ("password", r"\bwpa_passphrase\s+\S+\s+(?P<value>\S{8,63})"),
-    // Cookies open a session.
+    // Session cookies.
     (
         "session cookie",
         r"(?i)\bcookie:\s*[^=;\s]{1,40}=(?P<value>[^;\s]{8,})",
@@ -56,7 +56,7 @@ pub(super) const PATTERNS: [(&str, &str); 14] = [
         "session cookie",
         r"(?i)\b(?:[a-z]*sess(?:ion)?(?:_?id)?|sid|connect\.sid|remember_token|csrf_?token|xsrf-token)=(?P<value>[^;\s&]{10,})",
     ),
-    // Names of settings that say so by their last part.
+    // Environment variables named as a secret by their last part, as in DB_PSK.
     (
         "password or token",
         r#"\b[A-Z][A-Z0-9]*_(?:AUTH|PW|PASSPHRASE|CREDS?|CREDENTIALS?|PSK|PEPPER|SALT|IV|SEED|PRIVATE)\s?=\s?["']?(?P<value>[^\s"',;&/][^\s"',;&]{3,})"#,

@@ -1,9 +1,9 @@
-//! Text as labels are looked up in it: lower case, without accents, letters
-//! that OCR takes for one another as one.
+//! Text normalised for label search: lower case, no accents, and characters
+//! that OCR confuses mapped to one.
 
 use crate::text::same_shape;
 
-/// A folded text, and where each of its bytes stood in the original.
+/// Folded text, with the original position of each of its bytes.
 #[derive(Debug)]
 pub(super) struct Folded {
     pub(super) text: String,
@@ -27,7 +27,7 @@ impl Folded {
         folded
     }
 
-    /// Byte of the original at which that byte of the folded text stood.
+    /// Byte offset in the original of a byte of the folded text.
     pub(super) fn place(&self, at: usize) -> usize {
         self.places[at.min(self.places.len() - 1)]
     }
@@ -48,7 +48,8 @@ impl Folded {
     }
 }
 
-/// The ASCII letter of a full-width one, as East Asian input methods write it.
+/// ASCII equivalent of a full-width character, as East Asian input methods
+/// write it.
 fn half_width(c: char) -> char {
     match c {
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
@@ -57,8 +58,7 @@ fn half_width(c: char) -> char {
     }
 }
 
-/// A lower-case letter without its accents; marks that join letters or stand
-/// over them are nothing.
+/// Lower-case letter without accents; empty for joiners and combining marks.
 fn plain(c: char) -> String {
     let letter = match c {
         'à'..='å' | 'ā' | 'ă' | 'ą' | 'ǎ' | 'ạ'..='ặ' => 'a',
@@ -101,8 +101,8 @@ fn plain(c: char) -> String {
     String::from(letter)
 }
 
-/// A word of another alphabet as a reader that knows Latin letters alone takes
-/// it, by the shapes of its letters; `None` where one has no like.
+/// Word of another alphabet as a model trained on Latin letters reads it, by
+/// the shapes of its letters; `None` if a letter has no Latin look-alike.
 pub(super) fn as_latin(word: &str) -> Option<String> {
     let latin = |c: char| {
         Some(match c {

@@ -1,5 +1,5 @@
-//! Frames as they may leave, the only pictures that models, evidence, stills and
-//! previews take.
+//! Redacted frames: the only pictures that models, evidence, stills and
+//! previews accept.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use super::Redact;
 use crate::frame::{Frame, named};
 use crate::picture::{EncodeError, Rect};
 
-/// A frame as it may leave: its secrets black in the picture and named by their
-/// kind in the text. Cheap to clone; read like a [`Frame`].
+/// Frame with its secrets black in the picture and replaced by their kind in
+/// the text. Cheap to clone; read like a [`Frame`].
 ///
-/// It is made here alone, of a frame and the level that a policy sets:
+/// Constructed only here, from a frame and the policy's redaction level:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -50,7 +50,7 @@ use crate::picture::{EncodeError, Rect};
 /// assert!(still.bytes().is_empty());
 /// ```
 ///
-/// Nobody else can say of a frame that it may leave,
+/// No other code can construct one,
 ///
 /// ```compile_fail,E0451
 /// # use std::sync::Arc;
@@ -61,7 +61,7 @@ use crate::picture::{EncodeError, Rect};
 /// }
 /// ```
 ///
-/// nor hand a raw one to whoever takes a redacted one,
+/// pass a raw frame for a redacted one,
 ///
 /// ```compile_fail,E0308
 /// # use watchtower_screen::frame::Frame;
@@ -71,7 +71,7 @@ use crate::picture::{EncodeError, Rect};
 /// }
 /// ```
 ///
-/// nor have a still of a raw one.
+/// or make a still of a raw frame.
 ///
 /// ```compile_fail,E0599
 /// # use watchtower_screen::frame::Frame;
@@ -85,22 +85,22 @@ pub struct RedactedFrame {
     frame: Arc<Frame>,
 }
 
-/// Proof that a policy turns redaction off, for
+/// Proof that the policy turns redaction off, required by
 /// [`RedactedFrame::without_redaction`].
 #[derive(Debug, Clone, Copy)]
 pub struct RedactionOff(());
 
 impl RedactionOff {
-    /// `None` where that level hides anything.
+    /// Returns `None` if that level redacts anything.
     pub fn by(redact: Redact) -> Option<Self> {
         (redact == Redact::Off).then_some(Self(()))
     }
 }
 
 impl RedactedFrame {
-    /// The frame without what that level hides, and as it is where redaction is
-    /// off. `None` when nobody has read it, as then nobody knows what is on it.
-    /// Made once for all who ask.
+    /// Redacts a frame at that level; returns it unchanged if redaction is off.
+    /// `None` if OCR has not read it, as its secrets are then unknown. Computed
+    /// once per frame and shared.
     pub fn of(frame: &Arc<Frame>, redact: Redact) -> Option<Self> {
         let at = match redact {
             Redact::Off => return Some(Self::without_redaction(frame, RedactionOff(()))),
@@ -119,20 +119,22 @@ impl RedactedFrame {
                 frame.showing(picture, Some(named(text, &secrets))),
             ))
         });
-        // With nothing to hide it is itself; kept in itself it would never go.
+        // Without secrets it is the frame itself; caching that inside the frame
+        // would be a reference cycle.
         let itself = || Self {
             frame: Arc::clone(frame),
         };
         Some(redacted.clone().unwrap_or_else(itself))
     }
 
-    /// The same, and all masked where nobody has read it.
+    /// Redacts a frame as [`Self::of`] does, or blackens it if OCR has not read
+    /// it.
     pub fn or_masked(frame: &Arc<Frame>, redact: Redact) -> Self {
         Self::of(frame, redact).unwrap_or_else(|| Self::masked(frame))
     }
 
-    /// The frame all black and without text: as unread parts of one are, where
-    /// a picture is wanted that nobody has read. Costs a copy of the picture.
+    /// Frame all black and without text, like the unread parts of one, for when
+    /// a picture is needed that OCR has not read. Copies the picture.
     pub fn masked(frame: &Frame) -> Self {
         let whole = Rect {
             x: 0,
@@ -143,7 +145,7 @@ impl RedactedFrame {
         Self::new(frame.showing(frame.picture.without(&[whole]), None))
     }
 
-    /// The frame as it is, secrets and all.
+    /// Frame without redaction, secrets included.
     pub fn without_redaction(frame: &Arc<Frame>, _: RedactionOff) -> Self {
         Self {
             frame: Arc::clone(frame),
@@ -156,26 +158,26 @@ impl RedactedFrame {
         }
     }
 
-    /// The same moment at half the size, for whoever cannot take it whole. It
-    /// has a still of its own, and no text: that was read off the whole one.
+    /// Same frame at half the size, for models with a smaller input. It has its
+    /// own still and no text, as the text was read from the full size.
     pub fn halved(&self) -> Self {
         Self::new(self.frame.showing(self.picture.halved(), None))
     }
 
-    /// That part of it, from an even column and row; else like
+    /// Part of it, from an even column and row; otherwise like
     /// [`Self::halved`].
     pub fn cropped(&self, part: Rect) -> Self {
         Self::new(self.frame.showing(self.picture.crop(part), None))
     }
 
-    /// Twice as wide and twice as high; else like [`Self::halved`].
+    /// Frame scaled to twice the width and height; otherwise like
+    /// [`Self::halved`].
     pub fn doubled(&self) -> Self {
         Self::new(self.frame.showing(self.picture.doubled(), None))
     }
 
-    /// The frame as a JPEG at native resolution, encoded when first asked for
-    /// and only then. Costs about 15 ms of CPU at 1080p: call it off the async
-    /// workers.
+    /// JPEG at native resolution, encoded on the first call. Takes about 15 ms
+    /// of CPU at 1080p: do not call it on the async workers.
     pub fn still(&self) -> Result<RedactedJpeg, EncodeError> {
         let frame = &self.frame;
         let make = || (frame.encode)(&frame.picture).map(RedactedJpeg::of);
@@ -183,7 +185,7 @@ impl RedactedFrame {
     }
 }
 
-// A redacted frame may be seen wherever a raw one may; never the other way.
+// A redacted frame may be used wherever a raw one may, never the reverse.
 impl Deref for RedactedFrame {
     type Target = Frame;
 
@@ -192,8 +194,8 @@ impl Deref for RedactedFrame {
     }
 }
 
-/// The JPEG of a [`RedactedFrame`], or of a part of one, and the name it is known
-/// by. [`RedactedFrame::still`] alone makes it:
+/// JPEG of a [`RedactedFrame`] or of a part of one, with its hash. Made by
+/// [`RedactedFrame::still`] only:
 ///
 /// ```compile_fail,E0451
 /// # use bytes::Bytes;
@@ -219,12 +221,12 @@ impl RedactedJpeg {
         }
     }
 
-    /// A whole JPEG file.
+    /// Complete JPEG file.
     pub fn bytes(&self) -> &Bytes {
         &self.jpeg
     }
 
-    /// SHA-256 of [`Self::bytes`], lower-case hexadecimal.
+    /// SHA-256 of [`Self::bytes`], in lower-case hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }

@@ -1,5 +1,5 @@
-//! Values that stand in one text with what names them: behind a sign, behind
-//! "is" in many languages, and as people tell each other in a chat.
+//! Values in the same text as their label: after a sign, after "is" in many
+//! languages, or in the wording of chat messages.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -10,24 +10,26 @@ use super::labels::{self, SecretLabel};
 use super::value::{self, Tie, is_stop, is_strong, is_tail, is_value};
 use super::vocabulary::LabelKind;
 
-/// Most characters between a label and its sign.
+/// Maximum number of characters between a label and its sign.
 const REACH: usize = 40;
-/// Most characters between a pair and what says that it is one.
+/// Maximum number of characters between a user/password pair and the words that
+/// mark it as one.
 const NEAR: usize = 24;
-/// Most digits and letters of a code that is told before its name.
+/// Code that precedes its label: 4 to 8 digits, grouped or not, or `G-123456`.
 const BEFORE: &str = r"\b(?P<value>[0-9]{3}[ -]?[0-9]{3,4}|[0-9]{4,8}|[A-Z]-[0-9]{6})\b";
 
-/// "is" and its like, at the beginning and at the end of a text.
+/// "is" and its equivalents, at the start and at the end of a text.
 const COPULAS: &str = "is now|is still|is just|is currently|is|was|are|will be|changed to|set to|equals|ist jetzt|ist|lautet|war|sind|es ahora|es|son|est maintenant|est|sont|é agora|é|são|è|sono|jest|to|je|byl|är|er|on|adalah|ialah|yaitu|là|ni|ne|este|van|:|such as|такой|такая|это|теперь|は|是|为|為|이|가|은|는|です|है|হল|هي|هو|ہے|คือ|as";
 
 static COPULA: LazyLock<Regex> = LazyLock::new(|| {
-    // Without blanks between words there are no ends of words either.
+    // These languages have no blanks between words, hence no word boundaries.
     let joined = "は|是|为|為|이|가|은|는";
     pattern(&format!(
         r"^\s*(?:(?:{COPULAS})(?:\s*[:=]|\s|$|\b)|{joined})\s*"
     ))
 });
-/// The same behind a few words of whose it is.
+/// The same after a few words that name the owner, as in "password for root
+/// is".
 static COPULA_LATER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r"^(?:\s+[\p{{L}}-]{{1,14}}){{1,3}}\s+(?:{COPULAS})\s+"
@@ -37,9 +39,9 @@ static COPULA_LAST: LazyLock<Regex> =
     LazyLock::new(|| pattern(&format!(r"(?:^|\s|\b)(?:{COPULAS})\s*$")));
 static SIGN: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\s*(?:\([^)]{0,24}\)\s*)?(?:[:=：]{1,2}>?|->|=>|→|➜|»|>|—|–)\s*"));
-/// Which of several a label means.
+/// Number of the item that a label names, as in `PIN 1`.
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*#?[1-9]\s+"));
-/// A code first, then what it is: `482913 is your verification code`.
+/// Code that precedes its description: `482913 is your verification code`.
 static CODE_FIRST: LazyLock<Regex> = LazyLock::new(|| {
     let says = r"(?:is|as|ist|est|es|é|è|jest|is uw|là|adalah|は|是|для|—|-|–|:)";
     pattern(&format!(
@@ -47,7 +49,7 @@ static CODE_FIRST: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 const BEFORE_AGAIN: &str = r"\b(?P<other>[0-9]{4,8})";
-/// Name and password as one, and what says that it is such a pair.
+/// User and password in one text, and the words that mark such a pair.
 static PAIR: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?:^|[\s(\[»>:,;])(?P<user>[\p{L}][\w.@+-]{1,40})(?P<gap>\s*/\s*|:)(?P<value>[^\s/:][^\s/]{3,63})",
@@ -58,7 +60,7 @@ static ACCESS: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:creds?|credentials?|log[ -]?ins?|log(?:ged)? in|sign in|user(?:name)?|account|access|zugang|zugangsdaten|anmeldung|benutzer|identifiants?|connexion|acceso|usuario|acesso|usu[aá]rio|accesso|utente|inlog|dane logowania|логин|доступ|учетка|账号|账户|帳號|アカウント|ログイン|계정)\b",
     )
 });
-/// Users that every system has.
+/// Common user names of systems and services.
 const USERS: [&str; 16] = [
     "admin",
     "administrator",
@@ -82,7 +84,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(&format!("(?i){text}")).expect("the pattern is valid")
 }
 
-/// The text without the "is" it ends with.
+/// Text without its trailing copula ("is").
 pub(super) fn without_copula(text: &str) -> &str {
     let told = text.trim_end();
     match COPULA_LAST.find(told) {
@@ -106,7 +108,7 @@ pub(super) fn values(text: &str) -> Vec<(Range<usize>, LabelKind)> {
     found
 }
 
-/// The value behind a label.
+/// Value after a label.
 fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     let rest = &text[label.range.end..];
     let quotes = |c: char| "\"'`”’)]*".contains(c);
@@ -124,7 +126,7 @@ fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     {
         return Some(value);
     }
-    // `Password hunter2`: all there is on the line, or what it begins with.
+    // `Password hunter2`: the value is the only or the first word of the cell.
     let cell = text[..label.range.start].rfind("  ").map_or(0, |at| at + 2);
     let before = &text[cell.min(label.range.start)..label.range.start];
     let first = before.trim().is_empty() && !labels::is_verdict(&text[label.range.clone()]);
@@ -146,12 +148,12 @@ fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     (first || label.kind == LabelKind::Code || last).then_some(value)
 }
 
-/// Where the value begins behind a sign; whose it is may stand before that.
+/// Start of the value after a sign, which may follow words that name the owner.
 fn signed(text: &str, begin: usize) -> Option<(usize, Tie)> {
     let rest = &text[begin..];
     if let Some(sign) = SIGN.find(rest) {
         let arrow = sign.as_str().trim();
-        // A menu's arrow, or a thought.
+        // Menu arrow or dash: weak evidence.
         let weak = matches!(arrow, ">" | "—" | "–" | "»");
         return (!weak || is_strong(first_word(&rest[sign.end()..])))
             .then(|| (begin + sign.end(), Tie::Explicit));
@@ -171,7 +173,7 @@ fn signed(text: &str, begin: usize) -> Option<(usize, Tie)> {
     (short && says && !text[end..].starts_with("//")).then_some((end, tie))
 }
 
-/// True if one word is all that is left.
+/// True if exactly one word is left in the cell.
 fn value_ends(rest: &str) -> bool {
     let cell = rest.trim_start().split("  ").next().unwrap_or_default();
     !cell.is_empty() && !cell.trim_end().contains(' ')
@@ -181,7 +183,7 @@ fn first_word(text: &str) -> &str {
     text.split_whitespace().next().unwrap_or_default()
 }
 
-/// The value that begins there, if it looks like one.
+/// Value that starts there, if it has the shape its label announces.
 fn told(text: &str, at: usize, label: &SecretLabel, tie: Tie) -> Option<Range<usize>> {
     let rest = &text[at..];
     let blanks = rest.len() - rest.trim_start().len();
@@ -221,7 +223,7 @@ fn told(text: &str, at: usize, label: &SecretLabel, tie: Tie) -> Option<Range<us
     let end = word_end(text, start);
     let word = &text[start..end];
     let assigned = tie == Tie::Explicit && text[..at].trim_end().ends_with('=');
-    // What a program is given may be anything.
+    // An assigned argument may have any shape.
     let kind = match label.kind {
         LabelKind::Key if assigned => LabelKind::Password,
         kind => kind,
@@ -246,7 +248,7 @@ fn closing(opening: char) -> Option<char> {
     })
 }
 
-/// Where digits end that may stand in groups.
+/// End of a run of digits, which may be grouped.
 fn digits_end(kind: LabelKind, text: &str) -> Option<usize> {
     static GROUPED: LazyLock<Regex> = LazyLock::new(|| {
         pattern(r"^(?:[A-Z]-)?[0-9]{2,}(?:[ -][0-9]{2,4}){0,4}(?:$|[^0-9A-Za-z:%/.,]|[.,](?:\s|$))")
@@ -262,18 +264,19 @@ fn digits_end(kind: LabelKind, text: &str) -> Option<usize> {
     fits.then_some(whole.len())
 }
 
-/// Where a value ends: at a blank or at what closes or parts it.
+/// End of a value: a blank, a closing quote or a separator.
 fn word_end(text: &str, start: usize) -> usize {
     let stop = |c: char| c.is_whitespace() || "\"'`,;”’«»|".contains(c);
     let end = text[start..]
         .find(stop)
         .map_or(text.len(), |end| start + end);
     let word = text[start..end].trim_end_matches(['.', ')', ']', '}', ':', '…', '。', '、']);
-    // A mark at its end is a part of it, a bracket only if it was opened.
+    // Final punctuation such as `!` belongs to the value; closing brackets do
+    // not.
     start + word.len()
 }
 
-/// With what OCR put a blank before.
+/// End of a value including pieces that OCR split off with a blank.
 fn with_tail(text: &str, mut end: usize) -> usize {
     while text[end..].starts_with(' ') {
         let next = end + 1;
@@ -286,7 +289,7 @@ fn with_tail(text: &str, mut end: usize) -> usize {
     end
 }
 
-/// "pw is swordfish": a word in small letters with which the sentence ends.
+/// Lower-case word that ends the sentence, as in "pw is swordfish".
 fn plain_word(text: &str, at: usize, label: &SecretLabel) -> Option<Range<usize>> {
     let start = at + text[at..].len() - text[at..].trim_start().len();
     let end = word_end(text, start);
@@ -299,7 +302,7 @@ fn plain_word(text: &str, at: usize, label: &SecretLabel) -> Option<Range<usize>
     (told && !participle).then_some(start..end)
 }
 
-/// A code that is told before its name.
+/// Code that precedes its label.
 fn before(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     let from = text.floor_char_boundary(label.range.start.saturating_sub(4 * REACH));
     let said = &text[from..label.range.start];
@@ -309,7 +312,8 @@ fn before(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     near.then(|| from + value.start()..from + value.end())
 }
 
-/// `admin / hunter2`, where the users or the words around them say so.
+/// Password of `admin / hunter2`, if the user name or the context marks it as
+/// one.
 fn pair(text: &str) -> Option<Range<usize>> {
     PAIR.captures_iter(text).find_map(|hit| {
         let (user, value) = (hit.name("user")?, hit.name("value")?);

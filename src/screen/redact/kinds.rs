@@ -1,4 +1,4 @@
-//! The shapes of secrets and personal data, forgiving what OCR does to them.
+//! Patterns of secrets and personal data, tolerant of OCR errors.
 
 use std::sync::LazyLock;
 
@@ -6,23 +6,23 @@ use regex::Regex;
 
 use super::value;
 
-/// A pattern whose group `value`, or all of it, is what must not be seen.
+/// Pattern of a secret: its group `value`, or else the whole match, is hidden.
 pub(super) struct SecretPattern {
     pub(super) name: &'static str,
     pub(super) personal: bool,
     pub(super) pattern: Regex,
-    /// Condition a match has to meet as well.
+    /// Additional condition on a match.
     pub(super) also: fn(&str) -> bool,
-    /// Letters all of it has; 0 where they vary.
+    /// Fixed number of characters; 0 if it varies.
     pub(super) letters: usize,
 }
 
-/// Kind of what is known by nothing but its randomness.
+/// Kind of a secret recognised by its randomness alone.
 pub(super) const LONG_TOKEN: &str = "long random token";
-/// Words that stand before a secret.
+/// Names that precede a secret.
 const NAMES: &str = "passw[o0]rds?|passwd|passphrase|pwd|pass|secret|secret[_ -]?key|client[_ -]?secret|t[o0]ken|auth[_ -]?t[o0]ken|access[_ -]?t[o0]ken|refresh[_ -]?t[o0]ken|api[_ -]?key|apikey|private[_ -]?key|access[_ -]?key|account[_ -]?key|shared[_ -]?access[_ -]?key|signing[_ -]?key|encryption[_ -]?key|connection[_ -]?string|credentials?";
 
-/// Kinds that are as long as each other, all of them.
+/// Kinds of fixed length, in characters.
 const LENGTHS: [(&str, usize); 8] = [
     ("AWS access key", 20),
     ("AWS secret key", 40),
@@ -39,7 +39,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
     let secret = |name, pattern: &str| kind(name, false, pattern, any);
     let token = |name, start: &str, rest: &str| secret(name, &format!("{}{rest}", loose(start)));
     let mut kinds = vec![
-        // Secrets that identify themselves. The length leaves room for letters
+        // Secrets with a fixed prefix. The length leaves room for letters that
         // OCR dropped.
         secret(
             "AWS access key",
@@ -87,7 +87,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             "JSON web token",
             r"\b[e0c][yv][J1I][0-9A-Za-z_-]{8,}(?:\. ?| )[0-9A-Za-z_-]{4,}(?:(?:\. ?| )[0-9A-Za-z_-]{4,})?",
         ),
-        // Secrets identified by the words before them.
+        // Secrets recognised by the name before them.
         secret(
             "AWS secret key",
             r"(?i)(?:aws[\W_]{0,3}secret[\W_]{0,3}access[\W_]{0,3}key[\W_]{1,4})(?P<value>[0-9A-Za-z+/][0-9A-Za-z+/ ]{7,})",
@@ -107,7 +107,8 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             "password or token",
             format!(r#"(?i)(?:^|[^0-9a-z])--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
         ),
-        // mysql -px, sshpass -p 'x' (its first letters are misread easily), docker login -p x
+        // mysql -px, sshpass -p 'x' (OCR often misreads the command name),
+        // docker login -p x
         named(
             "password",
             r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|[a-z]{0,4}pass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
@@ -126,7 +127,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             "authorization",
             r"(?i)\b(?:bearer|basic)\s+(?P<value>[0-9A-Za-z._~+/=-]{16,})".to_owned(),
         ),
-        // A table's cell that says just that, and the next one.
+        // Table cell with just that name, followed by the value's cell.
         kind(
             "password or token",
             false,
@@ -134,7 +135,7 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             |text| is_value(text) && text.contains(|c: char| c.is_ascii_digit() || "!*~+=#%^&$@".contains(c)),
         ),
         kind("private key", false, r"-{2,}\s?BEGIN[A-Z0-9 ]*PR[Il1|]VATE\s?KEY[A-Z ]*-{2,} ?(?P<value>[0-9A-Za-z+/=]{8,}(?: [0-9A-Za-z+/=]{8,})*)", any),
-        // Long and random: whatever opens with it, it opens something.
+        // Long and random, whatever it gives access to.
         kind(LONG_TOKEN, false, r"[0-9A-Za-z+/_=-]{20,}", is_random),
         kind(
             "e-mail address",
@@ -175,7 +176,7 @@ fn kind(
     }
 }
 
-/// A literal start, with the letters OCR takes for one another.
+/// Pattern of a literal prefix that accepts characters OCR confuses.
 fn loose(start: &str) -> String {
     let mut pattern = String::from(r"\b");
     for c in start.chars() {
@@ -215,7 +216,7 @@ fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(|c| c.to_digit(10)).collect()
 }
 
-/// Beginnings of tokens, and how long these are.
+/// Token prefixes, each with the token's length in characters.
 const BEGINNINGS: [(&str, usize); 18] = [
     ("AKIA", 20),
     ("ASIA", 20),
@@ -237,8 +238,8 @@ const BEGINNINGS: [(&str, usize); 18] = [
     ("services/T", 46),
 ];
 
-/// True if a token begins in a run of characters that is not all there yet, and
-/// the next word may be more of it.
+/// True if a run of characters ends with an incomplete token of known length
+/// that the next word may continue.
 pub(super) fn is_short_of(run: &str, word: &str) -> bool {
     let token = |c: char| c.is_ascii_alphanumeric() || "_-.+/=".contains(c);
     let piece = word.find(|c| !token(c)).map_or(word, |end| &word[..end]);
@@ -249,15 +250,15 @@ pub(super) fn is_short_of(run: &str, word: &str) -> bool {
         (!joined && whole).then(|| length.saturating_sub(run.len() - at))
     });
     let missing = missing.max().unwrap_or(0);
-    // A digit or a capital, or it is a word of the sentence.
+    // Without a digit or capital it is a word of the sentence.
     let random = piece
         .chars()
         .any(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
     !piece.is_empty() && random && piece.len() <= missing
 }
 
-/// True if a text ends with what says that an identifier or encoded code comes
-/// next, which opens nothing.
+/// True if a text ends with a name for an identifier, hash or encoded command,
+/// which is no secret.
 pub(super) fn is_identified(before: &str) -> bool {
     static IDENTIFIES: LazyLock<Regex> = LazyLock::new(|| {
         let pattern = r#"(?i)(?:\bid|[a-z]_id|uuid|guid|\buid|(?:trace|span|request|incident|event|document|alert|correlation|message|object|record)(?:[ _-]?id)?|hash|digest|\bsha-?[0-9]{0,3}|commit|etag|checksum|revision|\s-e(?:c|nc|ncodedcommand)?)["']?\s*(?:[:=]|is|of)?\s*["'(]?#?$|#$"#;
@@ -266,8 +267,8 @@ pub(super) fn is_identified(before: &str) -> bool {
     IDENTIFIES.is_match(before)
 }
 
-/// Letters of both cases and digits, changing all the time; names, paths and
-/// sums in hexadecimal do not.
+/// True for upper-case, lower-case and digits in frequent alternation, unlike
+/// names, paths and hexadecimal hashes.
 pub(super) fn is_random(text: &str) -> bool {
     let class = |c: char| match c {
         'a'..='z' => 0,
@@ -286,7 +287,7 @@ pub(super) fn is_random(text: &str) -> bool {
         before = Some(class);
     }
     let length = text.len();
-    // Words between marks are a path or a name.
+    // Short words between separators make a path or a name.
     let longest = text.split(['/', '_', '-', '=']).map(str::len).max();
     counts[..3].iter().all(|count| *count >= 2)
         && counts[2] < length * 3 / 4

@@ -1,4 +1,4 @@
-//! Labels of secrets, found in a text in any of the languages known.
+//! Labels of secrets ("Password", "PIN") in any supported language.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,42 +10,44 @@ use super::folded::{Folded, as_latin};
 use super::value::is_stop;
 use super::vocabulary::{CONNECTORS, LabelKind, NO_LABEL_AFTER, WORDS};
 
-/// Letters from which on a word of a secret is known at the end of a compound:
-/// `Datenbankpasswort`.
+/// Minimum length of a label's word, in letters, to match the end of a compound
+/// such as `Datenbankpasswort`.
 const COMPOUND: usize = 7;
-/// Letters from which on a word is known with one of them misread, and those
-/// that blur into each other.
+/// Minimum length of a label's word, in letters, to match with one misread, and
+/// the round letters that look alike when blurred.
 const MISREAD: usize = 8;
 const ROUND: &str = "aceo";
-/// Letters a language adds to a word at most, and signs between two words.
+/// Maximum letters of an inflectional ending, and of separators between two
+/// words.
 const MOST_ADDED: usize = 4;
 const MOST_JOINTS: usize = 3;
-/// Languages in which whose it is stands behind a thing.
+/// Languages in which the owner follows the noun.
 const NOUN_FIRST: [&str; 13] = [
     "es", "fr", "pt", "it", "vi", "id", "ro", "ar", "fa", "sw", "he", "ha", "ru",
 ];
-/// Most characters of a label.
+/// Maximum length of a label, in characters.
 const LONGEST: usize = 48;
-/// Most words before the word that counts, and behind it.
+/// Maximum number of words before the label's word, and after it.
 const MOST_BEFORE: usize = 3;
 const MOST_BEHIND: usize = 4;
-/// Characters left beside a label without blanks between words.
+/// Maximum number of further characters in scripts without blanks between
+/// words.
 const MOST_UNSPACED: usize = 8;
 
 /// Name of a secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SecretLabel {
     pub(super) kind: LabelKind,
-    /// Its bytes of the text.
+    /// Byte range in the text.
     pub(super) range: Range<usize>,
     pub(super) plural: bool,
-    /// Flag: its script is written from right to left.
+    /// Flag: right-to-left script.
     pub(super) leftward: bool,
-    /// Flag: whose it is stands behind it.
+    /// Flag: the owner follows the noun.
     pub(super) noun_first: bool,
 }
 
-/// Words of a secret, without what joins them.
+/// Label words, without separators.
 struct Finder {
     words: AhoCorasick,
     phrases: Vec<Phrase>,
@@ -54,12 +56,12 @@ struct Finder {
 #[derive(Clone)]
 struct Phrase {
     kind: LabelKind,
-    /// Letters before each of its words but the first.
+    /// Number of letters before each word after the first.
     joints: Vec<usize>,
     letters: usize,
-    /// Flag: its language adds endings to it.
+    /// Flag: the language adds inflectional endings.
     inflected: bool,
-    /// Flag: in its language what is said of a thing stands behind it.
+    /// Flag: attributes follow the noun in this language.
     noun_first: bool,
 }
 
@@ -103,7 +105,7 @@ impl Finder {
                 }
             }
         }
-        // After all of them: none is taken for another one misread.
+        // Added last, so that no misreading replaces a correctly spelt label.
         for at in 0..phrases.len() {
             for key in misread(&keys[at], phrases[at].letters) {
                 if known.insert(key.clone()) {
@@ -122,8 +124,8 @@ impl Finder {
     }
 }
 
-/// A long word with one of its round letters read as another, as OCR does with
-/// blurred ones: `passward`.
+/// Misspellings of a long word with one round letter read as another, as OCR
+/// does with blurred text: `passward`.
 fn misread(key: &str, letters: usize) -> Vec<String> {
     if letters < MISREAD {
         return Vec::new();
@@ -142,10 +144,10 @@ fn misread(key: &str, letters: usize) -> Vec<String> {
         .collect()
 }
 
-/// A folded text without what joins words.
+/// Folded text without separators between words.
 struct Joined {
     text: String,
-    /// Where each byte stood in the folded text.
+    /// Offset of each byte in the folded text.
     places: Vec<usize>,
 }
 
@@ -164,8 +166,8 @@ impl Joined {
 }
 
 impl Phrase {
-    /// True if words are joined in that part of a text as they are in the
-    /// phrase, or not at all.
+    /// True if a part of a text has separators at the phrase's word boundaries
+    /// only, or none.
     fn is_joined_like(&self, part: &str) -> bool {
         let (mut letters, mut joints) = (0, 0);
         for c in part.chars() {
@@ -186,7 +188,7 @@ fn is_joint(c: char) -> bool {
     c.is_whitespace() || matches!(c, '_' | '.' | '\'' | '’' | '-' | '\u{200c}')
 }
 
-/// Scripts without blanks between words, or with particles behind them.
+/// True for scripts without blanks between words, or with suffixed particles.
 fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{e7f}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}'
         | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}')
@@ -196,7 +198,7 @@ fn is_leftward(c: char) -> bool {
     matches!(c, '\u{590}'..='\u{8ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}')
 }
 
-/// Names of secrets in a text, in its order.
+/// Labels in a text, in order.
 pub(super) fn find(text: &str) -> Vec<SecretLabel> {
     let finder = &*FINDER;
     let folded = Folded::of(text);
@@ -230,8 +232,7 @@ pub(super) fn find(text: &str) -> Vec<SecretLabel> {
     found
 }
 
-/// Where a word ends with what its language adds to it, and whether that makes
-/// it many.
+/// End of a word including its inflectional ending, and true for a plural.
 fn with_ending(text: &str, end: usize, phrase: &Phrase) -> (usize, bool) {
     let rest = &text[end..];
     let letters = rest.chars().take_while(|c| c.is_lowercase());
@@ -248,7 +249,7 @@ fn with_ending(text: &str, end: usize, phrase: &Phrase) -> (usize, bool) {
     }
 }
 
-/// True if a word begins there, or the last of a compound.
+/// True at the start of a word, or of the last part of a compound.
 fn begins(text: &str, start: usize, phrase: &Phrase) -> bool {
     let before = text[..start].chars().next_back();
     let here = text[start..].chars().next();
@@ -264,7 +265,8 @@ fn begins(text: &str, start: usize, phrase: &Phrase) -> bool {
     }
 }
 
-/// True if the word ends there, in what `PASSWORD_HASH` adds to it too.
+/// True at the end of a word, or before an identifier's neutral suffix as in
+/// `PASSWORD_HASH`.
 fn ends(text: &str, start: usize, end: usize) -> bool {
     let last = text[start..end].chars().next_back();
     let mut rest = text[end..].chars();
@@ -278,8 +280,8 @@ fn ends(text: &str, start: usize, end: usize) -> bool {
     !joined && (!(goes_on || hump) || names_the_same(&text[end..]))
 }
 
-/// True if the rest of an identifier says no more than which secret it is:
-/// `_HASH` and `_1`, not `_POLICY`.
+/// True if an identifier's suffix only qualifies the secret: `_HASH` and `_1`,
+/// but not `_POLICY`.
 fn names_the_same(rest: &str) -> bool {
     const SAME: [&str; 18] = [
         "base",
@@ -310,7 +312,7 @@ fn names_the_same(rest: &str) -> bool {
     SAME.iter().any(|same| part == *same || all == *same)
 }
 
-/// Label that a text is, with whose it is and nothing else: `Console password`,
+/// Label that makes up a whole text, apart from its owner: `Console password`,
 /// `Mot de passe temporaire :`.
 pub(super) fn alone(text: &str) -> Option<SecretLabel> {
     let is_edge = |c: char| !is_letter(c) && !matches!(c, ')' | '(');
@@ -333,7 +335,7 @@ pub(super) fn alone(text: &str) -> Option<SecretLabel> {
     })
 }
 
-/// True if a few words say whose it is, and not how it is about it.
+/// True if a few words name the owner rather than a state of the secret.
 pub(super) fn is_said_of(behind: &str) -> bool {
     let words: Vec<_> = split(behind).collect();
     let said = words
@@ -342,12 +344,12 @@ pub(super) fn is_said_of(behind: &str) -> bool {
     words.len() < MOST_BEHIND && !said && !behind.contains(['?', '!', ',', ':', '='])
 }
 
-/// The result of a check, and no word for a password.
+/// True for "pass" as a test result, which is no label.
 pub(super) fn is_verdict(core: &str) -> bool {
     core.eq_ignore_ascii_case("pass")
 }
 
-/// Letters, digits, and the signs that are parts of letters.
+/// True for letters, digits and combining marks.
 fn is_letter(c: char) -> bool {
     c.is_alphanumeric()
         || matches!(c, '\u{300}'..='\u{36f}' | '\u{64b}'..='\u{652}' | '\u{900}'..='\u{e7f}')
@@ -373,7 +375,7 @@ pub(super) fn says_no_more(behind: &str) -> bool {
     }
     let words: Vec<_> = split(behind).collect();
     let in_brackets = trimmed.starts_with('(') && trimmed.ends_with(')');
-    // Folded, a digit is a letter.
+    // Folding maps digits to letters, so look at the original.
     let number = |word: &String| word.len() < 2 || behind.contains(|c: char| c.is_ascii_digit());
     let connected = match words.as_slice() {
         [] => true,
@@ -390,8 +392,8 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
         .map(|word| Folded::of(word).text)
 }
 
-/// Label that a sentence ends with and whose value comes next: `Your new
-/// password is:`.
+/// Label at the end of a sentence, with its value next:
+/// `Your new password is:`.
 pub(super) fn at_end(text: &str) -> Option<SecretLabel> {
     let told = text.trim_end();
     let colon = told.ends_with([':', '：', '=', '→', '>']);

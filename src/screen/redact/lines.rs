@@ -1,5 +1,5 @@
-//! Secrets over the lines of a screen: what was read in pieces is put
-//! together, what runs on over several rows is followed.
+//! Secrets across the lines of a screen: joins text that OCR split and follows
+//! secrets that wrap over several rows.
 
 use std::ops::Range;
 
@@ -12,34 +12,35 @@ use crate::frame::SensitiveText;
 use crate::picture::{Rect, TextLine};
 use crate::text::{TextRow, rows};
 
-/// The kind of what was seen to be text but not read.
+/// Kind of text that was detected but not read with confidence.
 pub const UNREADABLE: &str = "unreadable text";
-/// Mean probability of its letters from which on a line counts as read. Of
-/// 1920x1080 screens at 500 kb/s and more, 2 % of the lines lie below once the
-/// picture is sharp (boxes around icons), 95 % right after a switch.
+/// Minimum mean character probability of a line that counts as read. Measured
+/// on 1920x1080 screens at 500 kb/s and more: 2 % of the lines are below it
+/// once the picture is sharp (boxes around icons), 95 % right after a scene
+/// change.
 const SURE: f32 = 0.85;
 
-/// Letters from which on a box of any shape may hold a secret.
+/// Minimum number of letters of a box of any shape that may hold a secret.
 const LETTERS: usize = 4;
 
-/// True if a line is painted over because nobody can tell what it says.
+/// True if a line is painted over because OCR could not read it reliably.
 pub fn is_unreadable(line: &TextLine) -> bool {
     let (width, height) = (line.rect.width, line.rect.height);
-    // A shorter one is no secret, but an icon or a number. A high one is text
-    // that was turned.
+    // A shorter box is an icon or a number, not a secret; a tall one is rotated
+    // text.
     let is_long = width >= 3 * height || height >= 3 * width;
     let is_text = is_long || line.text.chars().count() >= LETTERS;
     is_text && line.confidence < SURE
 }
 
-/// Secrets on these lines (in reading order, of a picture of that size), and
-/// the areas that have to be painted over to hide them.
+/// Secrets on the lines (in reading order) of a picture of that size, and the
+/// areas to paint over.
 pub fn secrets_on(lines: &[TextLine], own: &OwnPatterns, size: (u32, u32)) -> Vec<SensitiveText> {
     secrets_beside(lines, &[], own, size)
 }
 
-/// The same where parts of the picture are unread: those, and what shares a
-/// row with them, as the word that tells a secret may be the unread one.
+/// Secrets as in [`secrets_on`], plus the unread parts of the picture and the
+/// lines in the same rows: the label of a secret may be unread.
 pub fn secrets_beside(
     lines: &[TextLine],
     unread: &[Rect],
@@ -81,9 +82,9 @@ pub fn secrets_beside(
     secrets
 }
 
-/// Where a secret ends on lines that were put together: with the line on which
-/// it is all there, as what stands below is something else then; and not with
-/// a line's end where it isn't, whatever sign OCR saw there.
+/// End of a secret on joined lines: the end of the line on which it is
+/// complete, as text below is then unrelated; if it is incomplete, it continues
+/// past the line break, even over a stray sign that OCR read there.
 fn end_of(span: &SensitiveSpan, whole: &TextRow) -> usize {
     let (text, end) = (&whole.text, span.range.end);
     let letters = |end: usize| {
@@ -113,13 +114,12 @@ fn end_of(span: &SensitiveSpan, whole: &TextRow) -> usize {
     }
 }
 
-/// Characters of a line from which on it was broken at the edge of a window and
-/// not of a cell.
+/// Minimum length of a line, in characters, that was wrapped at the edge of a
+/// window rather than of a cell.
 const BROKEN: usize = 32;
 
-/// True if the secret goes over the break between two lines, or its value was
-/// broken off its label: what stands below is no word of its own, as stacked
-/// cells are.
+/// True if a secret continues over a line break, or its value was wrapped off
+/// its label, unlike stacked cells, where the text below is a word of its own.
 fn runs_on(span: &SensitiveSpan, whole: &TextRow) -> bool {
     let breaks = whole.parts.windows(2).map(|pair| (pair[0].1, pair[1].1));
     let mut crossed = breaks.filter(|(_, at)| (span.range.start..span.range.end).contains(at));
@@ -144,7 +144,7 @@ pub(super) struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// Every line a span of the row's text lies on.
+    /// Hides the span on every line of the row that it covers.
     fn add(&mut self, row: &TextRow, span: &SensitiveSpan) {
         for (line, start) in &row.parts {
             let text = &self.lines[*line].text;
@@ -156,7 +156,7 @@ impl Found<'_> {
         }
     }
 
-    /// Hides a range of a line; overlapping ranges become one.
+    /// Hides a range of a line; merges overlapping ranges.
     fn hide(&mut self, line: usize, mut range: Range<usize>, kind: &str, mut personal: bool) {
         let mut kind = kind.to_owned();
         self.secrets.retain(|known| {
@@ -173,8 +173,8 @@ impl Found<'_> {
             !meets
         });
         let rect = self.lines[line].rect;
-        // All of the line: where on it the letters stand is not known, and
-        // they may reach over the box that was found around them.
+        // Hide the whole line: the position of its letters is unknown, and they
+        // may extend beyond the detected box.
         let (across, down) = ((rect.height / 3).max(4), (rect.height / 5).max(4));
         let wide = rect.grown(across, self.size.0, self.size.1);
         let high = rect.grown(down, self.size.0, self.size.1);
@@ -191,8 +191,8 @@ impl Found<'_> {
         });
     }
 
-    /// The end of a line above a secret that begins a line: it is the
-    /// secret's beginning, if only the rest of it could be read as one.
+    /// Hides the end of a line above a secret that starts a line, as it may be
+    /// the secret's beginning of which only the rest was recognised.
     fn beginnings(&mut self, whole: &TextRow) {
         for pair in whole.parts.windows(2).rev() {
             let (above, below) = (pair[0].0, pair[1].0);
@@ -214,7 +214,8 @@ impl Found<'_> {
         }
     }
 
-    /// Values by where they stand, and what commands have printed.
+    /// Hides values tied to a label by position, and the output of commands
+    /// that print secrets.
     fn labelled(&mut self, rows: &[TextRow]) {
         let placed = placed(self.lines).into_iter();
         let readable = placed.filter(|value| !is_unreadable(&self.lines[value.line]));
@@ -241,8 +242,8 @@ impl Found<'_> {
         self.hide(line, 0..length, kind, false);
     }
 
-    /// Hides unreadable lines, which may be anything: letters that an encoder
-    /// has not drawn sharply yet, or never will.
+    /// Hides unreadable lines, which may contain anything: text that the
+    /// encoder has not sharpened yet, or never will.
     fn unread(&mut self) {
         for (index, line) in self.lines.iter().enumerate() {
             if is_unreadable(line) {
@@ -251,7 +252,7 @@ impl Found<'_> {
         }
     }
 
-    /// Where nobody has read, and the rows it reaches into.
+    /// Hides an unread area and the rows it overlaps.
     fn around(&mut self, rect: &Rect) {
         let rows = Rect {
             x: 0,
@@ -272,8 +273,8 @@ impl Found<'_> {
         });
     }
 
-    /// The rest of a table's cell: a word alone below a secret, where the row
-    /// that the secret stands on begins with a label.
+    /// Hides the rest of a wrapped table cell: a single word below a secret
+    /// whose row starts with a label.
     fn cells(&mut self, rows: &[TextRow]) {
         let mut next = 0;
         while let Some(secret) = self.secrets.get(next) {

@@ -1,10 +1,10 @@
-//! Keeps secrets that stood on a screen out of what leaves the house. Pictures
-//! leave as a [`RedactedFrame`], and no other way.
+//! Redaction of secrets on a screen before a picture or text is sent or stored.
+//! Pictures leave only as a [`RedactedFrame`].
 //!
-//! Works on text and its places, by the shapes secrets have and by the labels
-//! they stand behind, beside and below; a secret without either is not known
-//! for one. Forgives what OCR does: an underscore may have been read as a
-//! space, an I as a 1. What is hidden is named by its kind, never shown.
+//! Works on the recognised text and its positions: by the format of a secret,
+//! and by labels before, beside or above it; a secret without either is not
+//! detected. Tolerates OCR errors, such as an underscore read as a blank or an
+//! I as a 1. A redacted value is replaced by its kind.
 
 mod cards;
 mod columns;
@@ -32,7 +32,7 @@ pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 pub use own::OwnPatterns;
 use vocabulary::LabelKind;
 
-/// Redaction level applied before anything leaves.
+/// Redaction level applied before a picture or text is sent or stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Redact {
     Off,
@@ -42,10 +42,10 @@ pub enum Redact {
 }
 
 impl Redact {
-    /// Level for the pictures that are kept and shown on this machine: secrets
-    /// at least where OCR runs, off where it does not, as nothing could be found
-    /// on them. Without OCR no analyst is enabled, or `redact` is off and none
-    /// goes by the text.
+    /// Level for pictures stored and shown on this machine: at least secrets
+    /// where OCR runs; off where it does not, as nothing could be detected.
+    /// Without OCR no analyst is enabled, or `redact` is off and no analyst
+    /// depends on text.
     pub fn at_home(self, ocr: bool) -> Self {
         match ocr {
             true => self.max(Self::Secrets),
@@ -62,13 +62,13 @@ impl Redact {
     }
 }
 
-/// A piece of a text that must not be seen.
+/// Part of a text to hide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SensitiveSpan {
     pub range: Range<usize>,
     pub kind: Cow<'static, str>,
     pub personal: bool,
-    /// Letters all of it has; 0 where they vary.
+    /// Fixed number of characters; 0 if it varies.
     letters: usize,
 }
 
@@ -77,7 +77,7 @@ pub fn name_of(kind: &str) -> String {
     format!("[masked {kind}]")
 }
 
-/// Spans of a text that must not be seen, without overlaps, in its order.
+/// Spans of a text to hide, in order and without overlaps.
 fn spans(text: &str, own: &OwnPatterns) -> Vec<SensitiveSpan> {
     let mut found = SpanList::default();
     by_kind(text, &mut found);
@@ -99,7 +99,7 @@ fn spans(text: &str, own: &OwnPatterns) -> Vec<SensitiveSpan> {
     found.0
 }
 
-/// Spans by the shapes of secrets.
+/// Adds spans found by the format of a secret.
 fn by_kind(original: &str, found: &mut SpanList) {
     let text = &*folded(original);
     let (mended, places) = mended(text);
@@ -129,7 +129,7 @@ fn by_kind(original: &str, found: &mut SpanList) {
                     personal: kind.personal,
                     letters: kind.letters,
                 };
-                // Whole, where only a piece was known before.
+                // The whole secret, where only a part was found before.
                 if places.is_some() {
                     found.forget_within(&span);
                 }
@@ -139,7 +139,7 @@ fn by_kind(original: &str, found: &mut SpanList) {
     }
 }
 
-/// Spans found so far, without overlaps but for personal ones.
+/// Spans found so far; only personal ones may overlap.
 #[derive(Default)]
 struct SpanList(Vec<SensitiveSpan>);
 
@@ -151,7 +151,7 @@ impl SpanList {
                 && !known.personal
         });
         if free && !span.range.is_empty() {
-            // A host behind a password looks like an address of mail.
+            // A host after a password looks like an email address.
             self.0.retain(|known| {
                 span.personal
                     || known.range.end <= span.range.start
@@ -161,7 +161,7 @@ impl SpanList {
         }
     }
 
-    /// Forgets pieces of a longer span.
+    /// Removes spans within a longer one.
     fn forget_within(&mut self, span: &SensitiveSpan) {
         self.0.retain(|known| {
             let within = span.range.start <= known.range.start
@@ -182,7 +182,7 @@ impl SpanList {
         }
     }
 
-    /// Adds a span that swallows those it meets.
+    /// Adds a span, merging those it overlaps.
     fn merge(&mut self, mut range: Range<usize>, kind: &'static str) {
         self.0.retain(|known| {
             let meets = known.range.start < range.end && range.start < known.range.end;
@@ -200,7 +200,7 @@ impl SpanList {
     }
 }
 
-/// Kind as it is named where the value of such a label was.
+/// Name of the kind of secret that a label announces.
 fn name_for(kind: LabelKind) -> &'static str {
     match kind {
         LabelKind::Password => "password",
@@ -213,8 +213,7 @@ fn name_for(kind: LabelKind) -> &'static str {
     }
 }
 
-/// The part of a value that opens something: of an address, what stands
-/// behind its host.
+/// Secret part of a value: for a link, the part after its host.
 fn secret_part(text: &str, range: Range<usize>, kind: LabelKind) -> Range<usize> {
     if kind != LabelKind::Link {
         return range;
@@ -228,7 +227,7 @@ fn secret_part(text: &str, range: Range<usize>, kind: LabelKind) -> Range<usize>
     path.map_or(range.end, |at| range.start + at)..range.end
 }
 
-/// Within the name of something hidden already.
+/// True within the placeholder of a redacted value.
 fn is_name(text: &str, range: Range<usize>) -> bool {
     text.match_indices("[masked").any(|(open, _)| {
         let close = text[open..]
@@ -238,7 +237,8 @@ fn is_name(text: &str, range: Range<usize>) -> bool {
     })
 }
 
-/// Accents are OCR's: as many plain letters as they are bytes.
+/// Replaces an accented letter, which OCR misread, by as many ASCII letters as
+/// it has bytes.
 fn folded(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -253,8 +253,8 @@ fn folded(text: &str) -> Cow<'_, str> {
     text.chars().map(fold).collect()
 }
 
-/// The text without the blanks OCR put into random letters, and where each of
-/// its bytes stood; `None` when there are none.
+/// Text without the blanks that OCR inserted into random strings, and the
+/// original offset of each byte; `None` if there are none.
 fn mended(text: &str) -> (Option<String>, Vec<usize>) {
     let mut mended = String::new();
     let mut places = Vec::new();
@@ -276,8 +276,8 @@ fn mended(text: &str) -> (Option<String>, Vec<usize>) {
     ((mended.len() < text.len()).then_some(mended), places)
 }
 
-/// True if the word may be a part of something random: letters of both cases or
-/// digits among them, in turns.
+/// True if a word may be a piece of a random string: mixed case or digits in
+/// alternation.
 fn looks_torn(word: &str) -> bool {
     let class = |c: char| match c {
         '0'..='9' => 0,
@@ -291,8 +291,8 @@ fn looks_torn(word: &str) -> bool {
     letters.len() >= 6 && turns.count() * 4 >= letters.len()
 }
 
-/// Where a secret ends that OCR put a blank into: what follows and looks as
-/// random is a part of it, and what its kind is short of.
+/// End of a secret that OCR split with a blank: extends over the next words
+/// while they look as random, or while its kind's length is not reached.
 fn whole_end(text: &str, mut end: usize, personal: bool, mut missing: usize) -> usize {
     while !personal && text[end..].starts_with(' ') {
         let word = text[end + 1..]
@@ -310,17 +310,17 @@ fn whole_end(text: &str, mut end: usize, personal: bool, mut missing: usize) -> 
     end
 }
 
-/// The text without the secrets in it. Masking twice changes nothing.
+/// Masks the secrets of a text. Idempotent.
 pub fn mask_secrets(text: &str) -> Cow<'_, str> {
     mask(text, Redact::Secrets)
 }
 
-/// The same, and personal data where that is asked for.
+/// Masks secrets, and personal data if the level includes it.
 pub fn mask(text: &str, redact: Redact) -> Cow<'_, str> {
     mask_besides(text, redact, &OwnPatterns::default())
 }
 
-/// The same, and what the user wants hidden besides.
+/// Masks as [`mask`] does, and also the user's own patterns.
 pub fn mask_besides<'a>(text: &'a str, redact: Redact, own: &OwnPatterns) -> Cow<'a, str> {
     if redact == Redact::Off {
         return Cow::Borrowed(text);

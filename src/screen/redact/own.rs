@@ -1,4 +1,4 @@
-//! Patterns of the user, which forgive what OCR does to letters and digits.
+//! User-defined patterns, matched with tolerance for OCR errors.
 
 use std::ops::Range;
 
@@ -9,25 +9,27 @@ use regex_syntax::hir::{
 
 use crate::text::same_shape;
 
-/// Letters of a pattern that say by themselves what is meant.
+/// Minimum number of letters by which a pattern identifies its value.
 const TELLING: usize = 2;
-/// Larger patterns are matched as they are.
+/// Maximum size of a pattern with OCR tolerance, in syntax nodes; larger ones
+/// match literally.
 const MOST_NODES: usize = 2000;
-/// Characters that OCR reads or leaves out for one another.
+/// Dashes that OCR confuses or drops.
 const DASHES: &str = "-_–—−~";
 
-/// Patterns to redact as well as the known kinds.
+/// User-defined patterns, redacted in addition to the known kinds.
 #[derive(Debug, Clone, Default)]
 pub struct OwnPatterns(Vec<OwnPattern>);
 
 #[derive(Debug, Clone)]
 struct OwnPattern {
     exact: Regex,
-    /// The same with letters that look alike taken for one another; `None`
-    /// where that would be too large.
+    /// Pattern with look-alike characters treated as equal; `None` if it would
+    /// be too large.
     forgiving: Option<Regex>,
-    /// Number of letters and digits of a match among which one must be a digit,
-    /// if its own letters are too few to identify it; 0 if not.
+    /// Divisor for the digits a match needs: one in so many of its letters and
+    /// digits must be a digit, if its own letters are too few to identify it; 0
+    /// for no such condition.
     digits_in: usize,
 }
 
@@ -42,7 +44,8 @@ impl PartialEq for OwnPatterns {
 }
 
 impl OwnPatterns {
-    /// The error is of the first pattern that is none.
+    /// Compiles the patterns; an error names the first invalid one by its
+    /// index.
     pub fn new(patterns: &[String]) -> Result<Self, (usize, regex::Error)> {
         let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
             let exact = Regex::new(pattern).map_err(|error| (index, error))?;
@@ -51,7 +54,7 @@ impl OwnPatterns {
         Ok(Self(compiled.collect::<Result<_, _>>()?))
     }
 
-    /// Matches, as they are or as OCR may have read them.
+    /// Matches, literal or as OCR may have read them.
     pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         for pattern in &self.0 {
@@ -84,16 +87,16 @@ impl OwnPattern {
     }
 }
 
-/// True if one in so many of its letters and digits is a digit: a row of
-/// letters that look like digits is a word.
+/// True if at least one in so many letters and digits is a digit: letters that
+/// merely look like digits make a word.
 fn has_digits(text: &str, one_in: usize) -> bool {
     let all = text.chars().filter(|c| c.is_alphanumeric()).count();
     let digits = text.chars().filter(char::is_ascii_digit).count();
     one_in == 0 || digits * one_in >= all
 }
 
-/// Letters that every match has: those given one by one, and those of classes
-/// of letters if these count.
+/// Number of letters in every match: literal ones, and those of letter classes
+/// if they count.
 fn letters(hir: &Hir, classes: bool) -> usize {
     match hir.kind() {
         HirKind::Literal(Literal(bytes)) => {
@@ -103,7 +106,7 @@ fn letters(hir: &Hir, classes: bool) -> usize {
         HirKind::Class(Class::Unicode(class)) => {
             let ranges = class.ranges();
             let letters = ranges.iter().all(|range| range.start().is_alphabetic());
-            // A letter in either case.
+            // Same letter in upper and lower case.
             let one = ranges.len() <= 2 && ranges.iter().all(|r| r.start() == r.end());
             usize::from(letters && (one || classes))
         }
@@ -120,7 +123,7 @@ fn letters(hir: &Hir, classes: bool) -> usize {
     }
 }
 
-/// The same pattern for whatever its characters may have been read as.
+/// Pattern that also accepts what OCR may read for its characters.
 fn loosened(hir: &Hir, nodes: &mut usize) -> Option<Hir> {
     *nodes += 1;
     if *nodes > MOST_NODES {
@@ -149,8 +152,7 @@ fn all(parts: &[Hir], nodes: &mut usize) -> Option<Vec<Hir>> {
     parts.iter().map(|part| loosened(part, nodes)).collect()
 }
 
-/// A character of a literal; a dash may have been read as another, with a
-/// blank beside it, or not at all.
+/// Literal character; for a dash, another dash, blanks beside it, or nothing.
 fn one(c: char) -> Hir {
     if DASHES.contains(c) {
         let dashes = DASHES.chars().map(|c| ClassUnicodeRange::new(c, c));
@@ -180,8 +182,8 @@ fn maybe(sub: Hir) -> Hir {
     })
 }
 
-/// With the characters that look like one of the class. One that is given in
-/// full, as "anything but", is left as it is.
+/// Class extended by look-alike characters. A class given in full, such as
+/// "anything but", is unchanged.
 fn widened(class: &ClassUnicode) -> ClassUnicode {
     let mut wide = class.clone();
     let holds = |c: char| {
@@ -197,7 +199,7 @@ fn widened(class: &ClassUnicode) -> ClassUnicode {
 }
 
 fn looks_like(c: char, holds: &impl Fn(char) -> bool) -> bool {
-    // Capitals that are only larger than the small letter.
+    // Capitals that differ from the small letter only in size.
     let case = matches!(
         c.to_ascii_lowercase(),
         'c' | 'k' | 'o' | 'p' | 's' | 'u' | 'v' | 'w' | 'x' | 'z'
@@ -218,7 +220,7 @@ fn looks_like(c: char, holds: &impl Fn(char) -> bool) -> bool {
         || (c == '!' && holds('1'))
 }
 
-/// Letters that are one stroke.
+/// True for characters drawn as one stroke.
 fn is_stroke(c: char) -> bool {
     matches!(c, 'l' | 'I' | '1' | '|' | 'i' | 'j' | 'J')
 }

@@ -1,5 +1,5 @@
-//! Private keys between their marks (RFC 7468), and what of one is on the screen
-//! where a mark is not.
+//! Private keys in PEM (RFC 7468), including those whose BEGIN or END line is
+//! not on the screen.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,8 @@ use super::lines::{Found, is_key_letter};
 use crate::picture::Rect;
 use crate::text::TextRow;
 
-/// Rows of a key that began above the edge of a window.
+/// Maximum number of rows hidden of a key that begins above the edge of the
+/// window.
 const MOST_ROWS: usize = 40;
 static KEY_BEGINS: LazyLock<Regex> = LazyLock::new(|| marks(r"BEG[Il1|]N[A-Z0-9 ]*"));
 static KEY_ENDS: LazyLock<Regex> = LazyLock::new(|| marks(r"END[A-Z0-9 ]*"));
@@ -20,23 +21,23 @@ fn marks(word: &str) -> Regex {
     Regex::new(&pattern).expect("the pattern is valid")
 }
 
-/// True if a private key begins or ends on that line.
+/// True if a line has the BEGIN or END of a private key.
 pub(super) fn is_mark(text: &str) -> bool {
     KEY_BEGINS.is_match(text) || KEY_ENDS.is_match(text)
 }
 
-/// A key whose beginning was seen.
+/// Private key whose BEGIN line is on the screen.
 struct PrivateKeyBlock {
     mark: Rect,
     /// Right edge of its longest row, in pixels.
     right: u32,
-    /// Its last row was seen.
+    /// Flag: its last row was found.
     all: bool,
 }
 
 impl Found<'_> {
-    /// Private keys (RFC 7468): every row between their marks, and as many as
-    /// look like one where a mark is not on the screen.
+    /// Hides private keys (RFC 7468): every row between BEGIN and END, or as
+    /// many rows as look like base64 if one of them is not on the screen.
     pub(super) fn keys(&mut self, rows: &[TextRow]) {
         let mut open: Option<PrivateKeyBlock> = None;
         for at in 0..rows.len() {
@@ -66,11 +67,12 @@ impl Found<'_> {
             let rights = body.iter().map(|line| self.lines[*line].rect.right());
             if let Some(right) = rights.max() {
                 let width = |right: u32| right.saturating_sub(key.mark.x);
-                // Only the last row is shorter than those before.
+                // Only the last row is shorter than the others.
                 key.all = width(right) < width(key.right) / 10 * 9;
                 key.right = key.right.max(right);
             } else {
-                // A note beside it is no end; another paragraph is.
+                // A note beside the key does not end it; a paragraph below
+                // does.
                 key.all = !under.is_empty();
             }
             for line in body {
@@ -79,7 +81,7 @@ impl Found<'_> {
         }
     }
 
-    /// Where on a row a key begins or ends; it may have been read in pieces.
+    /// Position of a BEGIN or END line on a row, which OCR may have split.
     fn mark(&self, row: &TextRow, says: &Regex) -> Option<Rect> {
         says.is_match(&row.text).then_some(())?;
         let is_mark = |(line, _): &&(usize, usize)| says.is_match(&self.lines[*line].text);
@@ -87,7 +89,7 @@ impl Found<'_> {
         part.map(|(line, _)| self.lines[*line].rect)
     }
 
-    /// It began above the edge of the screen.
+    /// Hides the rows above an END whose BEGIN is above the edge of the screen.
     fn above(&mut self, rows: &[TextRow], end: Rect) {
         for row in rows.iter().rev().take(MOST_ROWS) {
             let under = self.under(row, end);
@@ -105,7 +107,7 @@ impl Found<'_> {
         }
     }
 
-    /// The lines of a row that stand below a mark.
+    /// Lines of a row that are below a BEGIN line.
     fn under(&self, row: &TextRow, mark: Rect) -> Vec<usize> {
         let parts = row.parts.iter().map(|(line, _)| *line);
         let under = parts.filter(|line| {
@@ -115,8 +117,8 @@ impl Found<'_> {
         under.collect()
     }
 
-    /// Letters and digits of a token, as a key's rows are; a blank or a sign
-    /// may have been read into them.
+    /// True for base64 text, as in the rows of a key; OCR may have inserted a
+    /// blank or a sign.
     fn is_body(&self, line: usize) -> bool {
         let text = self.lines[line]
             .text

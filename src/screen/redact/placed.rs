@@ -1,5 +1,5 @@
-//! Values tied to a label by where they stand: beside it in its reading
-//! direction, below it, and in the column that it heads.
+//! Values tied to a label by position: beside it in reading direction, below
+//! it, or in the column it heads.
 
 use std::ops::Range;
 
@@ -9,26 +9,27 @@ use super::value::{self, LetterMix, Tie};
 use super::vocabulary::LabelKind;
 use crate::picture::{Rect, TextLine};
 
-/// Labels that are followed on one screen, as each costs a look at every line.
+/// Maximum number of labels followed on a screen, as each costs a pass over all
+/// lines.
 const MOST_LABELS: usize = 400;
-/// In heights of a line: from a label to the value below it, and between the
-/// rows of a table.
+/// Maximum gap from a label to the value below it, and between the rows of a
+/// table, in line heights.
 const GAP_BELOW: u32 = 3;
 const GAP_ROWS: u32 = 5;
-/// In heights of a line: by which the edges of two are still aligned.
+/// Maximum offset of two edges that count as aligned, in line heights.
 const ALIGNED: u32 = 2;
-/// In heights of the head: how far down its column reaches.
+/// Maximum height of a column, in heights of its header.
 const ROWS: u32 = 120;
-/// Rows of a column that are followed.
+/// Maximum number of rows followed in a column.
 const MOST_ROWS: usize = 80;
-/// Sentences between a label and its value.
+/// Maximum number of sentences between a label and its value.
 const MOST_HINTS: usize = 2;
-/// Words of a recovery phrase that stand apart.
+/// Minimum number of words of a recovery phrase laid out in a grid.
 const FEWEST_WORDS: usize = 6;
-/// Boxes with a digit each, as a code is typed in.
+/// Minimum number of single-digit input boxes of a code.
 const FEWEST_BOXES: usize = 4;
 
-/// Part of a line that is a secret, and what announced it.
+/// Part of a line that is a secret, and the kind that its label announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PlacedValue {
     pub(super) line: usize,
@@ -36,7 +37,7 @@ pub(super) struct PlacedValue {
     pub(super) kind: LabelKind,
 }
 
-/// Values of all labels on a screen, whose lines stand in reading order.
+/// Values of all labels on a screen, whose lines are in reading order.
 pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
     let mut page = LabelledPage {
         lines,
@@ -46,7 +47,7 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
     let mut tags: Vec<_> = tags
         .filter_map(|(line, read)| LabelTag::of(line, read))
         .collect();
-    // What is known to be one first: of a blurred screen no line is.
+    // Readable labels first: on a blurred screen no line is readable.
     tags.sort_by_key(|tag| tag.unread);
     tags.truncate(MOST_LABELS);
     for tag in &tags {
@@ -60,10 +61,10 @@ pub(super) fn placed(lines: &[TextLine]) -> Vec<PlacedValue> {
 struct LabelTag {
     line: usize,
     label: SecretLabel,
-    /// Flag: the label stands for itself; else a sentence ends with it.
+    /// Flag: the label is the whole line; else it ends a sentence.
     alone: bool,
     colon: bool,
-    /// Flag: nobody knows what it says.
+    /// Flag: unreadable text, which may be a label.
     unread: bool,
 }
 
@@ -87,7 +88,7 @@ impl LabelTag {
         })
     }
 
-    /// Label in letters that the reader does not know.
+    /// Possible label in unreadable text or in another alphabet.
     fn unread(line: usize, foreign: bool) -> Self {
         Self {
             line,
@@ -115,7 +116,7 @@ impl LabelledPage<'_> {
         let column = Column::of(self, tag);
         let heads = self.heads(tag, &column);
         let beside = self.beside(tag);
-        // A lower-case word beside it may be the next head.
+        // A lower-case word beside it may be the next header.
         let sure = beside.is_some_and(|next| value::is_strong(self.text(next)));
         if beside.is_none() || (heads > 1 && !sure) {
             self.below(tag, &column, heads);
@@ -137,15 +138,15 @@ impl LabelledPage<'_> {
         self.found.push(PlacedValue { line, range, kind });
     }
 
-    /// Lines that share most of their height with that one.
+    /// Other lines that share most of their height with the given one.
     fn row(&self, of: usize) -> impl Iterator<Item = usize> + '_ {
         let rect = self.rect(of);
         (0..self.lines.len())
             .filter(move |line| *line != of && in_row(&rect, &self.lines[*line].rect))
     }
 
-    /// Cells beside the label that head columns as it does; 0 where no rows
-    /// follow at even distances.
+    /// Number of other column headers in the label's row; 0 without evenly
+    /// spaced rows below.
     fn heads(&self, tag: &LabelTag, column: &Column) -> usize {
         if tag.colon || !tag.alone {
             return 0;
@@ -187,7 +188,7 @@ impl LabelledPage<'_> {
         }
     }
 
-    /// The line next to one in that direction.
+    /// Nearest line in the same row, in that direction.
     fn next_in_row(&self, of: usize, leftward: bool) -> Option<usize> {
         let rect = self.rect(of);
         let distance = |line: &usize| {
@@ -213,7 +214,7 @@ impl LabelledPage<'_> {
             .min_by_key(distance)
     }
 
-    /// Hides the value beside the label, if there is one; its line.
+    /// Hides the value beside the label, if any, and returns its line.
     fn beside(&mut self, tag: &LabelTag) -> Option<usize> {
         let kind = tag.label.kind;
         let next = self.next_in_row(tag.line, tag.label.leftward)?;
@@ -245,7 +246,7 @@ impl LabelledPage<'_> {
         Some(next)
     }
 
-    /// Pieces of the value that were found as lines of their own.
+    /// Hides the pieces of a value that OCR detected as separate lines.
     fn tails(&mut self, from: usize, kind: LabelKind, leftward: bool) {
         let mut last = from;
         while let Some(next) = self.next_in_row(last, leftward) {
@@ -273,8 +274,8 @@ impl LabelledPage<'_> {
         labels::alone(text).is_some() || text.trim_end().ends_with([':', '：'])
     }
 
-    /// Hides what stands below the label: one value, or all of a column, of a
-    /// phrase or of a list of codes.
+    /// Hides the text below the label: a single value, or a whole column,
+    /// phrase or list of codes.
     fn below(&mut self, tag: &LabelTag, column: &Column, heads: usize) {
         let kind = tag.label.kind;
         let many = heads > 0 || tag.label.plural || kind == LabelKind::Code;
@@ -332,8 +333,8 @@ impl LabelledPage<'_> {
         }
     }
 
-    /// Hides what stands below a head on lines that were read over several
-    /// columns: the words that are about there.
+    /// Hides the text below a header on lines that span several columns: the
+    /// words at about its position.
     fn across(&mut self, tag: &LabelTag, to: u32) {
         let head = self.rect(tag.line);
         for line in 0..self.lines.len() {
@@ -365,15 +366,15 @@ impl LabelledPage<'_> {
         }
     }
 
-    /// True if the line is the rest of a value that was broken above it.
+    /// True if a line continues a value that wrapped.
     fn goes_on(&self, above: &Rect, line: usize) -> bool {
         let rect = self.rect(line);
         let text = self.text(line);
         rect.y < above.bottom() + above.height && !text.contains(' ') && value::is_tail(text)
     }
 
-    /// Hides a phrase that begins with that line: in one line, or word by word
-    /// in a grid.
+    /// Hides a recovery phrase that starts with that line: on one line, or word
+    /// by word in a grid.
     fn phrase_from(&mut self, first: usize) -> bool {
         if value::phrase_words(self.text(first)).is_none() {
             return false;
@@ -419,17 +420,17 @@ impl LabelledPage<'_> {
     }
 }
 
-/// Lines below a label that stand in its column, from the top.
+/// Lines below a label in its column, from the top.
 struct Column {
     lines: Vec<usize>,
-    /// Where the next one begins.
+    /// Left edge of the next column, in pixels.
     to: u32,
 }
 
 impl Column {
     fn of(page: &LabelledPage<'_>, tag: &LabelTag) -> Self {
         let head = page.rect(tag.line);
-        // Heads beside it are where other columns are.
+        // Headers beside it mark the other columns.
         let left = page
             .row(tag.line)
             .map(|line| page.rect(line))
@@ -466,7 +467,8 @@ impl Column {
     }
 }
 
-/// Other alphabets as a Latin model reads them: boxes, read as zeros.
+/// True for text of another alphabet as a Latin model reads it: boxes, read as
+/// zeros.
 fn is_foreign(text: &str) -> bool {
     let boxes = text
         .chars()
@@ -475,7 +477,7 @@ fn is_foreign(text: &str) -> bool {
     zeros > 1 && boxes.count() == text.chars().count()
 }
 
-/// Letters and digits that nobody names a thing with.
+/// True for a mix of letters and digits that is no ordinary name.
 fn is_made_up(word: &str) -> bool {
     let mix = LetterMix::of(word);
     mix.all >= 6 && mix.digits > 0 && mix.letters() > 2 && !value::is_fact(word)

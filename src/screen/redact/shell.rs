@@ -1,5 +1,5 @@
-//! Output of commands that print a secret: what was decoded or decrypted, and
-//! what a store of secrets was asked for.
+//! Output of commands that print a secret: decoded or decrypted text, and
+//! values read from a secret store.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -11,12 +11,13 @@ use super::value::{self, is_covered};
 use crate::picture::{Rect, TextLine};
 use crate::text::TextRow;
 
-/// Rows of an output that are hidden.
+/// Maximum number of output rows hidden.
 const MOST_ROWS: usize = 12;
-/// In heights of a line: a larger gap is the end of an output.
+/// Maximum gap between the rows of an output, in line heights; a larger one
+/// ends it.
 const GAP: u32 = 2;
 
-/// Decoding and decrypting: all that comes out of it was meant to be hidden.
+/// Commands that decode or decrypt: their whole output is secret.
 static DECODES: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"\bbase\s?(?:64|32)\s+(?:-{1,2}\s?d(?:ecode)?\b|-[a-z]*d\b)",
@@ -25,19 +26,19 @@ static DECODES: LazyLock<Regex> = LazyLock::new(|| {
         r"|\b(?:sops|ansible-vault|kms|gpg2?|age)\b[^|]*\b(?:decrypt|view)\b"
     ))
 });
-/// Asking for one by its name.
+/// Commands that read a secret by its name.
 static ASKS: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"\b(?:get|show|read|access|print|view|reveal|lookup|fetch|find|cat|type|echo|gen|generate|create|rand|new|reset|get-content|printenv|less|more|head|tail|output|export|dump|unseal|item|field|op|bw|lpass|pass|secret)[a-z-]*\b",
     )
 });
-/// Beginning of a line on which somebody types.
+/// Shell prompt at the start of a line.
 static PROMPT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"^(?:\[?[\w.-]+@[\w.-]+[^$#%>]{0,80}[$#%>❯]|(?:PS )?[a-z]:\\[^>]{0,80}>|[\w~./ ()-]{0,40}[$#❯➜λ]\s|[>%]\s|mysql>|[\w]+[=-][#>])",
     )
 });
-/// A prompt right behind an output without an end of line.
+/// Prompt right after an output without a final newline.
 static GLUED: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"[\w.-]+@[\w.-]+[:~ ][^$#]{0,80}[$#](?:\s|$)"));
 /// Argument to be decoded.
@@ -49,7 +50,7 @@ fn pattern(text: &str) -> Regex {
     Regex::new(&format!("(?i){text}")).expect("the pattern is valid")
 }
 
-/// Line and the part of it that a command has printed or was given.
+/// Values that a command printed or received: line, and its part to hide.
 pub(super) fn values(lines: &[TextLine], rows: &[TextRow]) -> Vec<(usize, Range<usize>)> {
     let mut found = Vec::new();
     for (at, row) in rows.iter().enumerate() {
@@ -79,7 +80,7 @@ fn asks_for_a_secret(text: &str) -> bool {
     ASKS.is_match(command) && named()
 }
 
-/// Into a file, or to another command than the one that prints.
+/// True if the output goes to a file, or to another command.
 fn writes_elsewhere(text: &str) -> bool {
     let last = text.rsplit('|').next().unwrap_or(text);
     let pipes = text.contains('|');
@@ -90,7 +91,7 @@ fn writes_elsewhere(text: &str) -> bool {
     let command = last.split_whitespace().next().unwrap_or_default();
     let elsewhere = pipes && !filters.iter().any(|filter| command.starts_with(filter));
     let file = text.contains(" > ") || text.contains(" >> ") || text.contains(" -o ");
-    // `-o yaml` prints.
+    // `-o yaml` prints to the terminal.
     let prints = [
         "yaml",
         "json",
@@ -149,16 +150,17 @@ fn output(
     }
 }
 
-/// True if what stands before the prompt's user runs into it.
+/// True if an output without a final newline runs into the prompt's user name.
 fn is_glued(text: &str) -> bool {
     GLUED.find(text).is_some_and(|prompt| {
         let user = text[prompt.start()..].split('@').next().unwrap_or_default();
-        // An output ends where the user's name begins; nobody is named so.
+        // The output ends where the user name begins; a random-looking user
+        // name is part of the output.
         prompt.start() > 0 || value::is_strong(user)
     })
 }
 
-/// The part of an output's line that is the secret.
+/// Secret part of an output line.
 fn printed(text: &str, all: bool) -> Option<Range<usize>> {
     let whole = match GLUED.find(text).filter(|_| is_glued(text)) {
         Some(prompt) if prompt.start() > 0 => 0..prompt.start(),

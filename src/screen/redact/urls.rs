@@ -1,5 +1,5 @@
-//! Secrets in addresses: a password before the host, a value that opens what
-//! the address leads to.
+//! Secrets in URLs: a password before the host, and tokens in the path, query
+//! or fragment.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -9,14 +9,14 @@ use regex::Regex;
 use super::kinds::is_random;
 use super::value::{LetterMix, is_strong};
 
-/// Values whose name says that they open something.
+/// Parameters that are named as credentials.
 const OPENS: &str = "access[_-]?token|refresh[_-]?token|id[_-]?token|auth[_-]?token|token|tok|otp|passcode|pass(?:word|wd)?|pwd|secret|client[_-]?secret|api[_-]?key|apikey|sig|signature|x-amz-signature|x-goog-signature|x-amz-security-token|jwt|ticket|magic|auth|authkey|resourcekey|invite[_-]?code|reset[_-]?code|share[_-]?key|sharekey|rlkey|sv_sig";
-/// Names that may be anything's, of which the value must look like it.
+/// Ambiguous parameters, whose value must look like a credential too.
 const MAY_OPEN: &str = "code|key|session|session[_-]?id|sid|hash|invite|share|credential";
-/// Values of anything, which in capitals and small letters with digits open
-/// what they name.
+/// Generic parameters, whose value is a credential only with mixed case and
+/// digits.
 const NAMES: &str = "id|k|t|s|c|link|state|nonce";
-/// Parts of a path behind which a secret stands.
+/// Path segments that precede a secret.
 const LEADS: &str = "reset|reset[_-]?password|password[_-]?reset|passwordreset|forgot|invite|invites|invitation|invitations|join|magic|magic[_-]?link|verify|verification|confirm|confirmation|activate|activation|unlock|share|shares|shared|sharing|unsubscribe|recover|recovery|set[_-]?password|accept|onboard|claim|redeem|login|sso|webhook|webhooks|hook|hooks|incoming";
 const MAY_LEAD: &str = "s|d|l|f|u|r|p|x|t|g|get|e|v|dl|sh|scl|fo|fi|b|n|link|links|public|guest|view|file|files|folders|download|document|room|board|doc|w|send|drop|paste|raw";
 
@@ -27,7 +27,8 @@ static USER: LazyLock<Regex> = LazyLock::new(|| {
         r"{SCHEME}[^\s:;/@]*\s?[:;]\s?(?P<value>[^\s@]+(?: [^\s@]+)?)\s?@\s?[a-z0-9\[]"
     ))
 });
-/// The same where the scheme was lost, but for the port or path behind it.
+/// User and password without a scheme, which OCR lost; a port or path must
+/// follow.
 static BARE_USER: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
         r"(?:^|[\s/'(=])[a-z_][\w.-]*:(?P<value>[^\s@:/]{5,})@[a-z0-9-]+(?:\.[a-z0-9-]+)*(?::[0-9]{2,5}|/[a-z0-9])",
@@ -48,7 +49,7 @@ static NAMED: LazyLock<Regex> = LazyLock::new(|| {
         r#"[?&#;]\s?(?:{NAMES})\s?=\s?(?P<value>[0-9a-z_-]{{10,}})(?:[^0-9a-z_+%-]|$)"#
     ))
 });
-/// `reset?code=`, also where the sign between them was misread.
+/// `reset?code=`, even with the separator misread.
 static LEADING: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         r#"\b(?:{LEADS})/?\s?[?7&#]\s?(?:[a-z_]{{1,12}}=[^\s&]*&)*(?:{MAY_OPEN}|{OPENS}|{NAMES})\s?=\s?(?P<value>[^\s&#"'<>,;)]{{3,}})"#
@@ -64,8 +65,8 @@ static MAYBE_PATH: LazyLock<Regex> = LazyLock::new(|| {
         r"[a-z0-9-]+\.[a-z0-9.-]+(?::[0-9]+)?(?:/[^\s/?#]+)*?/\s?(?:{MAY_LEAD})/\s?(?P<value>[0-9a-z_~-]{{8,}})"
     ))
 });
-/// Fragment that is the key to the rest, in links that a server never sees
-/// whole.
+/// Fragment with the decryption key, as in links of which the server never sees
+/// that part.
 static FRAGMENT: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"https?\s?[:;]\s?//[^\s#]+#(?P<value>[0-9a-z_~=+/-]{12,})"));
 
@@ -73,10 +74,10 @@ fn pattern(text: &str) -> Regex {
     Regex::new(&format!("(?i){text}")).expect("the pattern is valid")
 }
 
-/// Pattern, its kind, and the condition its value has to meet as well.
+/// Pattern, its kind, and an additional condition on its value.
 type Way<'a> = (&'a Regex, &'static str, fn(&str) -> bool);
 
-/// Secrets of addresses in a text, with their kind.
+/// Secrets of URLs in a text, with their kind.
 pub(super) fn values(text: &str) -> Vec<(Range<usize>, &'static str)> {
     if !text.contains(['/', '=', '@']) {
         return Vec::new();
@@ -122,18 +123,18 @@ fn is_covered(value: &str) -> bool {
         || value.starts_with(['{', '<', '$'])
 }
 
-/// `http://host:8080/path@x` has a port there.
+/// True for a port, as in `http://host:8080/path@x`.
 fn is_port(value: &str) -> bool {
     let digits = value.trim_start_matches(|c: char| c.is_ascii_digit());
     digits.len() < value.len() && (digits.is_empty() || digits.starts_with('/'))
 }
 
-/// A switch or the name of a kind: `token=bearer`.
+/// True for a flag or a type name, as in `token=bearer`.
 fn is_word(value: &str) -> bool {
     super::value::is_stop(value)
 }
 
-/// Letters and digits that say nothing.
+/// True for letters and digits that make no words.
 fn opens(value: &str) -> bool {
     let mix = LetterMix::of(value);
     let is_uuid = value.len() == 36 && value.matches('-').count() == 4 && mix.digits > 3;
@@ -145,7 +146,7 @@ fn opens(value: &str) -> bool {
             || (mix.all >= 16 && mix.digits > 2 && mix.letters() > 2))
 }
 
-/// Capitals and small letters among digits, as no slug or version has them.
+/// True for mixed case with digits, unlike slugs and versions.
 fn is_mixed(value: &str) -> bool {
     let mix = LetterMix::of(value);
     mix.upper > 0 && mix.lower > 0 && mix.digits > 0

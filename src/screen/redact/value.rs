@@ -1,5 +1,4 @@
-//! Values of a secret told from the words and figures that stand beside a
-//! label as well.
+//! Values of secrets, as opposed to ordinary words and numbers beside a label.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -16,30 +15,31 @@ use super::vocabulary::LabelKind;
 pub(super) enum Tie {
     /// In one sentence, without a sign between them.
     Loose,
-    /// Beside it, below it, or in the column it heads.
+    /// Beside the label, below it, or in the column it heads.
     Placed,
-    /// Behind a colon or an equals sign.
+    /// After a colon or an equals sign.
     Explicit,
 }
 
-/// Shortest password or key, and longest digits of a PIN or a code.
+/// Minimum length of a password, then of a key, in characters; maximum number
+/// of digits of a PIN or code.
 const SHORTEST: usize = 4;
 const SHORTEST_KEY: usize = 6;
 const MOST_DIGITS: usize = 10;
-/// Capitals of an acronym or a short word at most.
+/// Maximum number of capitals of an acronym or a short word.
 const ACRONYM: usize = 4;
-/// Words before a value that still name it.
+/// Maximum number of words before a colon that still label a value.
 const MOST_SAID: usize = 4;
-/// Letters of a value cut short that say nothing yet.
+/// Maximum length of a truncated value that reveals nothing, in letters.
 const GLIMPSE: usize = 10;
-/// The same where stars stand for the rest.
+/// Maximum number of visible letters beside masking asterisks.
 const STARRED: usize = 6;
-/// Letters from which on one of a name is a word.
+/// Minimum length of a part of a name that counts as a word, in letters.
 const WORD: usize = 4;
-/// Words of a recovery phrase, and letters of each.
+/// Minimum number of words of a recovery phrase.
 const FEWEST_WORDS: usize = 4;
 
-/// States of a secret, whatever stands between.
+/// States of a secret, which are no values whatever precedes them.
 const STATES: &str = "yes, no, required, optional, expired, expires, invalid, incorrect, none, null, nil, true, false, enabled, disabled, missing, empty, changed, reset, policy, rotation, rotated, redacted, masked, hidden, unset, valid, failed, accepted, wrong, never, unknown, default, rejected, not, n/a, na, encrypted, unencrypted, protected, mandatory, pending, unavailable, revoked, denied, [redacted], undefined, secretkeyref, valuefrom, opaque, erforderlich, falsch, gültig, ungültig, abgelaufen, requis, requise, obligatoire, incorrecto, incorrecta, incorrecte, expiré, expirée, expirado, requerido, requerida, obligatorio, ninguno, ninguna, inválida, inválido, obrigatório, obrigatória, nenhum, nenhuma, wymagane, nieprawidłowe, brak, vereist, verplicht, geen, неверный, обязательно, нет, richiesta, nessuna, errata, zorunlu, yanlış, yok, 必填, 必須, なし, 无, 없음";
 /// Words beside a label that are no secret: actions, other labels, words of a
 /// sentence.
@@ -53,13 +53,13 @@ fn words_of(list: &str) -> HashSet<String> {
     words.map(|word| Folded::of(word).text).collect()
 }
 
-/// Figures and places, which open nothing.
+/// Dates, quantities, addresses and paths, which are no secrets.
 static FACT: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = concat!(
         r"(?i)^(?:",
         // Dates, times, and both.
         r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,20}|\d{1,2}:\d{2}.{0,12}|\d{1,2}-?[a-z]{3}-?\d{2,4}|",
-        // Numbers with their units, shares, versions, fractions.
+        // Numbers with units, percentages, versions, fractions.
         r"[~<>≈≤≥+±-]?[$€£¥]?\d[\d.,]*\s?(?:%|°c?|[kmgtp]i?b?(?:/s)?|ns|[uµ]s|ms|secs?|s|mins?|m|h|hrs?|days?|d|weeks?|w|years?|y|x|rpm|rps|qps|usd|eur|chars?|characters?|of|ago|th|st|nd|rd)|",
         r"[+-]?\d{1,3}(?:,\d{3})+|\d+\.\d+|v?\d+(?:\.\d+){1,3}(?:[-+][a-z0-9.]+)?|\d+/\d+|[#]\d+|",
         // Addresses and paths.
@@ -68,7 +68,7 @@ static FACT: LazyLock<Regex> = LazyLock::new(|| {
     );
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// Names of what stands elsewhere: variables, placeholders.
+/// References to a value elsewhere: variables, placeholders.
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = concat!(
         r"(?i)^(?:\$[({]?[a-z_][\w.:/-]*[)}]?|%[a-z_]\w*%|\{\{.*|\$?\{[a-z_][\w.]*\}|<[^>]+>|\[[^\]]+\]|&[a-z]+;",
@@ -76,30 +76,30 @@ static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     );
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// Names of hosts and files: words with points between them.
+/// Host and file names: words separated by dots.
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^(?:[a-z0-9_-]+\.)+[a-z]{2,6}$";
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// Digits of a PIN or a code, in groups or with a letter before them.
+/// Digits of a PIN or code, grouped or after a letter.
 static DIGITS: LazyLock<Regex> = LazyLock::new(|| {
     let pattern =
         r"^(?:[A-Z]{1,3}-)?[0-9OolI]{2,}(?:[ -][0-9OolI]{2,}){0,3}$|^[0-9](?: [0-9]){3,9}$";
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// Groups of letters and digits, as backup codes and licences have them.
+/// Groups of letters and digits, as in backup codes and licence keys.
 static GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^[A-Za-z0-9]{3,8}(?:[ -][A-Za-z0-9]{3,8}){1,7}$";
     Regex::new(pattern).expect("the pattern is valid")
 });
 
-/// Capitals and digits in groups, as a key is shown to be typed in.
+/// Groups of capitals and digits, as a key is shown for typing in.
 static KEY_GROUPS: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^[A-Z0-9]{4,6}(?:[ -][A-Z0-9]{4,6}){2,9}$";
     Regex::new(pattern).expect("the pattern is valid")
 });
 
-/// Letters of a word by their class.
+/// Counts of a word's characters by class.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LetterMix {
     pub(super) all: usize,
@@ -107,9 +107,9 @@ pub(super) struct LetterMix {
     pub(super) upper: usize,
     pub(super) digits: usize,
     pub(super) marks: usize,
-    /// Changes from a small letter or digit to a capital, within the word.
+    /// Changes within the word from a small letter or digit to a capital.
     pub(super) humps: usize,
-    /// Changes of class from one character to the next.
+    /// Changes of class between adjacent characters.
     pub(super) turns: usize,
 }
 
@@ -148,27 +148,27 @@ fn class(c: char) -> u8 {
     }
 }
 
-/// True if the word says something else than a secret where no sign stands
-/// between a label and it.
+/// True for a word that is no secret, unless a sign ties it to a label.
 pub(super) fn is_stop(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     is_state(word) || STOPS.contains(&Folded::of(word).text)
 }
 
-/// True if the word says how it is about a secret.
+/// True for a word that names the state of a secret.
 pub(super) fn is_state(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     word.is_empty() || STATED.contains(&Folded::of(word).text)
 }
 
-/// A figure, a date, an address or a path.
+/// True for a number, a date, an address or a path.
 pub(super) fn is_fact(word: &str) -> bool {
     let word = word.trim_end_matches([',', ';', '.', ')']);
-    // Keys in base64 may begin as a path does.
+    // A base64 key may start with a slash, as a path does.
     FACT.is_match(word) && !(word.starts_with('/') && is_random(word))
 }
 
-/// Hidden already, by its own page or by us, or a name for what is filled in.
+/// True if hidden already, by the page itself or by redaction, or a
+/// placeholder.
 pub(super) fn is_covered(text: &str) -> bool {
     let cover = |c: char| "*•●.xX…-·_○# ".contains(c);
     let letters = text.chars().filter(|c| c.is_alphanumeric()).count();
@@ -181,8 +181,8 @@ pub(super) fn is_covered(text: &str) -> bool {
         || REFERENCE.is_match(text)
 }
 
-/// A word of a sentence that goes on behind a colon: "creates a password:
-/// routine onboarding". Where a few words stand before it is a value.
+/// True for a word of a sentence that continues after a colon: "creates a
+/// password: routine onboarding". After only a few words it is a value.
 pub(super) fn is_prose(text: &str, word: &Range<usize>) -> bool {
     let plain = |word: &str| {
         let word = word.trim_end_matches(['.', ',', ';']);
@@ -199,7 +199,7 @@ pub(super) fn is_prose(text: &str, word: &Range<usize>) -> bool {
     before.ends_with(':') && words > MOST_SAID && plain(&text[word.clone()]) && goes_on
 }
 
-/// Letters and digits, signs among them, or capitals within: no word of a
+/// True for letters with digits, signs or inner capitals, unlike a word of a
 /// language.
 pub(super) fn is_strong(word: &str) -> bool {
     let counts = LetterMix::of(word);
@@ -213,7 +213,7 @@ pub(super) fn is_strong(word: &str) -> bool {
     counts.all >= SHORTEST && (mixed || marked || counts.humps > 1)
 }
 
-/// Lower-case words and numbers joined by one sign: names of things, and some
+/// True for lower-case words and numbers joined by a separator: names, and some
 /// passwords.
 fn is_name(word: &str) -> bool {
     let parts: Vec<_> = word.split(['-', '_', '.', '/', ':']).collect();
@@ -228,7 +228,7 @@ fn is_name(word: &str) -> bool {
     parts.len() > 1 && parts.iter().all(plain)
 }
 
-/// True if the word can be what the label announces.
+/// True if a word can be the value its label announces.
 pub(super) fn is_value(kind: LabelKind, word: &str, tie: Tie) -> bool {
     let option = tie == Tie::Loose && word.starts_with('-');
     let said = option || is_state(word) || (tie < Tie::Explicit && is_stop(word));
@@ -269,8 +269,8 @@ fn starts_small(word: &str) -> bool {
     word.chars().next().is_some_and(char::is_lowercase)
 }
 
-/// The part of a cell's text that is the value its label announces; a cell
-/// may have a button's word beside it.
+/// Part of a cell's text that is the value its label announces; the cell may
+/// contain a button's caption too.
 pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usize>> {
     let mut range = trimmed(text, 0..text.len())?;
     if matches!(kind, LabelKind::Phrase) {
@@ -289,7 +289,7 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
         if card || code {
             return Some(range);
         }
-        // The next column may have been read with it.
+        // OCR may have joined the next column to it.
         let (first, rest) = whole.split_once(' ').unwrap_or((whole, ""));
         let column = rest.starts_with(char::is_uppercase) && rest.chars().all(char::is_alphabetic);
         if column && DIGITS.is_match(first) && first.len() >= SHORTEST {
@@ -299,7 +299,7 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
     if kind == LabelKind::Key && KEY_GROUPS.is_match(&text[range.clone()]) {
         return Some(range);
     }
-    // Buttons and eyes beside it.
+    // Drop captions of buttons and icons beside it.
     loop {
         let words = &text[range.clone()];
         let Some((first, rest)) = words.rsplit_once(' ') else {
@@ -314,7 +314,7 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
     let whole = match words.as_slice() {
         [] => false,
         [one] => is_value(kind, one, tie),
-        // A blank of OCR's, or a sentence made a password.
+        // A value that OCR split with a blank, or a passphrase.
         [first, rest @ ..] if rest.len() < 3 => {
             is_value(kind, first, tie) && is_strong(first) && rest.iter().all(|word| is_tail(word))
         }
@@ -326,7 +326,8 @@ pub(super) fn in_cell(kind: LabelKind, text: &str, tie: Tie) -> Option<Range<usi
     whole.then_some(range)
 }
 
-/// Words and numbers written as one: `OOMKilled`, `ThreadPool-1-worker`.
+/// True for words and numbers written as one: `OOMKilled`,
+/// `ThreadPool-1-worker`.
 pub(super) fn is_wordlike(text: &str) -> bool {
     let parts = text.split(|c: char| !c.is_alphabetic());
     let parts = parts.filter(|part| !part.is_empty());
@@ -339,8 +340,8 @@ pub(super) fn is_wordlike(text: &str) -> bool {
     !words.is_empty() && (average || long * 20 >= letters * 11)
 }
 
-/// Lengths of the words in letters without a blank: each begins with a capital,
-/// and capitals in a row are one.
+/// Lengths of the words in camel case: each begins with a capital, and a run of
+/// capitals is one word.
 fn humps_of(part: &str) -> Vec<usize> {
     let letters: Vec<char> = part.chars().collect();
     let mut lengths = vec![0];
@@ -353,14 +354,14 @@ fn humps_of(part: &str) -> Vec<usize> {
         }
         *lengths.last_mut().expect("one at least") += 1;
     }
-    // More capitals than an acronym has are as good as random.
+    // A run of capitals longer than an acronym counts as random.
     if part.len() > ACRONYM && !letters.iter().any(|c| c.is_lowercase()) {
         return vec![1; letters.len()];
     }
     lengths
 }
 
-/// A piece of something random that a blank was read into.
+/// True for a piece of a random string that OCR split with a blank.
 pub(super) fn is_tail(word: &str) -> bool {
     let counts = LetterMix::of(word);
     let joint = |c: char| c.is_ascii_alphanumeric() || "_-+/=.!*~#$%&@".contains(c);
@@ -370,18 +371,18 @@ pub(super) fn is_tail(word: &str) -> bool {
     word.chars().all(joint) && (mixed || odd || marked) && !is_fact(word)
 }
 
-/// Plain words in a row, numbers before them or not, as wallets show them.
+/// True for a row of plain words, numbered or not, as wallets show a recovery
+/// phrase.
 pub(super) fn is_phrase(text: &str) -> bool {
     let stops = text
         .split_whitespace()
         .filter(|word| word.chars().any(char::is_alphabetic) && is_stop(word));
     let stops = stops.count();
-    // Of the words wallets choose from, a few say something here.
+    // A few words of the wallets' word list are stop words here.
     phrase_words(text).is_some_and(|count| count >= FEWEST_WORDS && stops * 4 <= count)
 }
 
-/// Words of a recovery phrase that a text is made of; `None` if of anything
-/// else.
+/// Number of words of a recovery phrase; `None` if the text has anything else.
 pub(super) fn phrase_words(text: &str) -> Option<usize> {
     let words = text.split(|c: char| c.is_whitespace() || ".,:)#".contains(c));
     let mut count = 0;
@@ -406,7 +407,7 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3040}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}')
 }
 
-/// Without the blanks, quotes and brackets around it.
+/// Range without surrounding blanks, quotes and brackets.
 pub(super) fn trimmed(text: &str, range: Range<usize>) -> Option<Range<usize>> {
     let edge = |c: char| c.is_whitespace() || "\"'`“”‘’«»„()[]{}<>|,;".contains(c);
     let part = &text[range.clone()];

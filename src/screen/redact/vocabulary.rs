@@ -1,32 +1,32 @@
-//! Words that name a secret, by language: those of the twenty most spoken ones
-//! and of most of Europe.
+//! Words that name a secret, by language: the twenty most spoken ones and most
+//! of Europe's.
 //!
-//! Written as they are written; how they are compared is `labels`' concern.
+//! Written in normal spelling; `labels` normalises them for comparison.
 
-/// Sort of value that a label announces, which says what one looks like.
+/// Kind of value that a label announces, which determines its expected format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum LabelKind {
     /// Chosen by a person: anything, even a plain word.
     Password,
     /// A few digits.
     Pin,
-    /// Made by a machine: a token, a key, a salt.
+    /// Machine-generated: a token, a key, a salt.
     Key,
-    /// A row of plain words.
+    /// Row of plain words.
     Phrase,
-    /// Sent or shown to be typed in once.
+    /// Single-use code, sent or shown to be typed in.
     Code,
-    /// An address that opens something by itself.
+    /// URL that grants access by itself.
     Link,
     Card,
 }
 
 use LabelKind::{Card, Code, Key, Link, Password, Phrase, Pin};
 
-/// Language, what it announces, and its words. A language marked with `~` adds
+/// Language, kind of the value, and its labels. A language marked with `~` adds
 /// endings to them.
 pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
-    // Everywhere.
+    // All languages.
     (
         "en",
         Password,
@@ -62,7 +62,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
         Card,
         "card number, card no, credit card, credit card number, debit card, card on file, pan",
     ),
-    // The other nineteen.
+    // The other nineteen most spoken languages.
     ("zh", Password, "密码, 密碼, 口令, 通行码"),
     ("zh", Pin, "pin码, 安全码"),
     (
@@ -384,7 +384,7 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     ("th", Password, "รหัสผ่าน"),
     ("th", Pin, "รหัส pin, รหัสลับ"),
     ("th", Code, "รหัสยืนยัน, รหัส otp, รหัสกู้คืน"),
-    // Neighbours.
+    // Other European languages.
     (
         "it",
         Password,
@@ -517,7 +517,8 @@ pub(super) const WORDS: &[(&str, LabelKind, &str)] = &[
     ("am", Password, "የይለፍ ቃል, ọrọ aṣina, okwuntughe"),
 ];
 
-/// Other words before a label's colon: whose it is, and that it is new.
+/// Words that may stand between a label and its colon: connectives to its
+/// owner, and attributes.
 pub(super) const CONNECTORS: &str = "base, for, of, de, del, do, da, dos, du, des, di, della, d, der, die, das, des, von, vom, zu, zum, zur, für, pour, para, per, dla, do, pro, för, til, till, voor, van, bij, k, ko, на, для, к, от, temporary, temporaire, temporal, temporária, temporanea, provisoire, actuel, actual, actuelle, nouveau, nueva, nova, nuova, hash, digest, value, again, confirmation";
 
 /// Words before a label that make it a button, a heading or a remark.

@@ -1,5 +1,5 @@
-//! Lines that were broken at the edge of their window, put together again, so
-//! that a secret is known although it stands on several.
+//! Lines wrapped at the edge of their window, joined again to detect a secret
+//! that spans several.
 
 use std::sync::LazyLock;
 
@@ -9,18 +9,18 @@ use super::pem::is_mark;
 use crate::picture::{Rect, TextLine};
 use crate::text::TextRow;
 
-/// A date, a time or a prompt: what begins with it is no rest of a line above.
+/// Date, time or prompt, which starts a new line of output.
 static BEGINNING: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^(?:[0-9]{4}[- ]{1,2}[0-9]{2}[- ]|[0-9]{1,2}:[0-9]{2}|[$#>] |[a-z][a-z0-9_-]*@[a-z0-9-]+:)";
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// In heights of the line.
+/// Maximum indent of a wrapped line, in line heights.
 const MOST_INDENT: u32 = 6;
-/// Lines that are put together at most.
+/// Maximum number of lines joined.
 const MOST: usize = 40;
 
-/// Wrapped text as rows: the texts of lines that run on below, without anything
-/// between.
+/// Wrapped text as rows: the texts of consecutive lines, joined without a
+/// separator.
 pub(super) fn wrapped(lines: &[TextLine], rows: &[TextRow]) -> Vec<TextRow> {
     let page = LineLayout { lines, rows };
     let mut inner = vec![false; lines.len()];
@@ -47,7 +47,7 @@ struct LineLayout<'a> {
 }
 
 impl LineLayout<'_> {
-    /// All that runs on from that part of that row.
+    /// Row of all the text that continues from that part of that row.
     fn from(&self, row: usize, last: usize) -> Option<TextRow> {
         let (mut at, mut first, mut last) = (row, last, last);
         let mut whole = TextRow {
@@ -69,15 +69,15 @@ impl LineLayout<'_> {
         (!whole.parts.is_empty()).then_some(whole)
     }
 
-    /// Where the row goes on, if that part of it was broken at its window's
-    /// edge: the part that begins in its window, the row below and its part
-    /// that stands under that.
+    /// Continuation of a row whose last part was wrapped at its window's edge:
+    /// the row's part that starts in that window, the row below and its part
+    /// under that.
     fn below(&self, at: usize, begins: usize, last: usize) -> Option<(usize, usize, usize)> {
         let parts = &self.rows[at].parts;
         let above = self.rect(at, last);
         for left in (begins..=last).rev() {
-            // A line that is indented goes on at the edge, but right of what
-            // stands beside it.
+            // The rest of an indented line starts at the window's edge, but
+            // right of the column beside it.
             let begin = self.rect(at, left).x;
             let beside = left
                 .checked_sub(1)
@@ -102,7 +102,7 @@ impl LineLayout<'_> {
         None
     }
 
-    /// True if no line stands between the two.
+    /// True if no line is between the two.
     fn is_nearest(&self, above: &Rect, below: &Rect) -> bool {
         let between = |rect: Rect| {
             is_next(above, &rect)
@@ -113,10 +113,11 @@ impl LineLayout<'_> {
         !self.lines.iter().any(|line| between(line.rect))
     }
 
-    /// True if nothing of its window reaches farther to the right.
+    /// True if no line of its window extends farther right.
     fn is_full(&self, line: usize, edge: u32) -> bool {
         let rect = self.lines[line].rect;
-        // A wide letter more would not have fitted; boxes are not that exact.
+        // One more wide letter would not have fitted; boxes are not exact to
+        // the pixel.
         let room = rect.height;
         let rects = self.lines.iter().map(|line| line.rect);
         rects
@@ -124,7 +125,7 @@ impl LineLayout<'_> {
             .all(|other| other.right() <= rect.right() + room)
     }
 
-    /// The last part of a row that belongs to what `first` begins.
+    /// Last part of a row that belongs to the same window as its part `first`.
     fn end(&self, at: usize, first: usize) -> usize {
         let mut last = first;
         while last + 1 < self.rows[at].parts.len() {
@@ -153,7 +154,7 @@ impl LineLayout<'_> {
     }
 }
 
-/// True if a line stands right below another of its size.
+/// True if a line is right below another of its size.
 pub(super) fn is_next(above: &Rect, below: &Rect) -> bool {
     let middle = |rect: &Rect| 2 * rect.y + rect.height;
     let down = middle(below).saturating_sub(middle(above));
