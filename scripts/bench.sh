@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Measures what docs/performance.md quotes: CPU seconds and memory of a real
-# server under real publishers, and the benchmarks of the parts.
+# Measurements for docs/performance.md: CPU seconds and memory of a real server
+# with real publishers, and component benchmarks.
 #
 #   scripts/bench.sh            everything
 #   scripts/bench.sh ingest     one 1080p30 stream, five agents
 #   scripts/bench.sh many       fifty publishers at 500 kb/s
 #   scripts/bench.sh fanout     WebRTC viewers per core, joins, latency, memory
-#   scripts/bench.sh link       viewers behind modest links, alone and beside good ones
-#   scripts/bench.sh transcode  what it costs to make a stream playable
+#   scripts/bench.sh link       viewers on slow links, alone and together with fast ones
+#   scripts/bench.sh transcode  cost of transcoding a stream
 #   scripts/bench.sh reading [PICTURE...]
-#                               reading a new 1080p screen, beside ONNX Runtime alone
-#   scripts/bench.sh seeing     scripted screencasts: what is seen, what is sent
+#                               reading a new 1080p screen, compared with ONNX Runtime alone
+#   scripts/bench.sh seeing     scripted screencasts: findings, and data sent to models
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
 #   scripts/bench.sh streams N  the sample looped on N streams (6): change to finding, CPU
-#   scripts/bench.sh record     a record at its cap, and a day's work on top
+#   scripts/bench.sh record     a database at its size limit, plus a day's work
 #   scripts/bench.sh parts      criterion: chunk reader, decoding, stills, OCR
 #
-# CPU is the server's own, from the kernel, in per cent of one core. Machines
-# differ: compare ratios of one run.
+# CPU is the server's own, as reported by the kernel, in per cent of one core.
+# Machines differ: compare ratios within one run.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -118,7 +118,7 @@ if [ "$which" = all ] || [ "$which" = many ]; then
 fi
 
 if [ "$which" = all ] || [ "$which" = fanout ]; then
-  # Each side has a core of its own; 1080p30 at 2.5 Mb/s with sound.
+  # Each side has a core of its own; 1080p30 at 2.5 Mb/s with audio.
   fanout=$(cargo bench --locked --bench fanout --no-run 2>&1 | sed -n 's/.*(\(.*fanout-[0-9a-f]*\)).*/\1/p')
   [ -x "$fanout" ] || die 'the fan-out benchmark was not built'
   ulimit -n "$(ulimit -Hn)"
@@ -133,10 +133,10 @@ if [ "$which" = all ] || [ "$which" = fanout ]; then
       [ -z "$http" ] || break
       sleep 0.1
     done
-    # Past the first group of pictures.
+    # Skip the first group of pictures.
     sleep 3
     taskset -c "$last" "$fanout" client "$http" "$viewers" "$seconds"
-    # The last full seconds with everybody there.
+    # Full seconds with all viewers connected.
     awk -v all="$viewers" '$1 == "viewers" && $2 == all { n++; line[n] = $0; cpu[n] = $4; packets[n] = $6; rss = $8 }
       END {
         for (i = 4; i < n; i++) { c += cpu[i]; p += packets[i]; m++ }
@@ -176,12 +176,12 @@ if [ "$which" = all ] || [ "$which" = streams ]; then
   for streams in ${2:-1 6}; do
     serve agents.toml
     for n in $(seq "$streams"); do
-      # Each from elsewhere in the clip, so that they do not change together.
+      # Different start offsets, so that the streams do not change together.
       ffmpeg -nostdin -hide_banner -loglevel error -re -stream_loop -1 -ss "$((n * 11 % 70))" -i demo/demo.mp4 \
         -c copy -f flv "rtmp://$rtmp/live/s$n" &
       started+=("$!")
     done
-    # Twice through the clip.
+    # Two loops of the clip.
     seconds=${SECONDS_MEASURED:-156} measure "the sample on $streams streams, five analysts"
     found=$(curl -s "$http/metrics" | awk '/^watchtower_finding_latency_seconds_count/ && /offline/ { print $2 }')
     printf '%s findings; change to finding: median %s, 95 %% within %s\n' "${found:-0}" "$(latency 0.5)" "$(latency 0.95)"
@@ -249,14 +249,14 @@ if [ "$which" = all ] || [ "$which" = reading ]; then
   drawn terminal DejaVuSansMono 13 0x14181d 0xc8d3dc
   drawn page DejaVuSans 12 0xf4f6f8 0x222a33
   for picture in "${@:2}"; do planes "$(basename "${picture%.*}")" -i "$picture"; done
-  # The runtime's own Python interface serves for the comparison alone.
+  # Python interface of ONNX Runtime, used for the comparison only.
   python3 -m venv "$work/peer" || die 'python3 with venv is needed for the comparison: apt-get install python3-venv'
   "$work/peer/bin/pip" install --quiet --disable-pip-version-check "${PEER:-onnxruntime==1.32.0}" numpy
   reading=$(cargo bench --locked --profile "${PROFILE:-start}" -p watchtower-screen --bench reading --no-run 2>&1 | sed -n 's/.*(\(.*reading-[0-9a-f]*\)).*/\1/p')
   [ -x "$reading" ] || die 'the benchmark of reading was not built'
   models=${WATCHTOWER_MODELS:-$root/models}
   printf '%-42s %5s %6s %7s %9s %11s %6s %6s %7s %6s\n' 'CPU seconds' lines ours 'ONNX RT' detector recogniser ratio first 'ONNX RT' ratio
-  # One after the other, so that both see the machine in the same state.
+  # Alternate the two, so that both see the machine in the same state.
   for screen in "$work"/screens/*.yuv; do
     "$reading" "$models" "${ROUNDS:-3}" "$screen" \
       | "$work/peer/bin/python" scripts/reading_peer.py "$models" "${ROUNDS:-3}" "$work/screens"

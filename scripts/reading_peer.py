@@ -1,11 +1,11 @@
-"""CPU seconds ONNX Runtime needs for the lines that `reading` found.
+"""Benchmark of ONNX Runtime alone: CPU seconds for the lines that `reading` found.
 
     reading_peer.py MODELS ROUNDS PICTURES < lines of JSON from src/screen/benches/reading.rs
 
-One thread, the detector once on the whole picture, the recogniser line by line,
-nothing counted but the networks' own runs. Prints a row a screen: lines, ours,
-ONNX Runtime's detector and recogniser, and the ratio, all of them medians of the
-rounds; then the same of the first round, in which all memory is new.
+Uses one thread, runs the detector once on the whole picture and the recogniser line by
+line, and counts only the networks' own runs. Prints a row per screen: lines, CPU seconds
+of watchtower and of ONNX Runtime, its detector and recogniser, and the ratio, as medians
+of the rounds; then the same for the first round, in which all memory is newly allocated.
 """
 
 import json
@@ -30,7 +30,7 @@ def network(file):
 
 
 def picture(file, width, height):
-    """Blue, green, red from planes of full range, BT.601."""
+    """Pixels in blue, green, red from YCbCr planes (full range, BT.601)."""
     samples = numpy.fromfile(file, numpy.uint8).astype(numpy.float32)
     luma, half = width * height, ((width + 1) // 2, (height + 1) // 2)
     y = samples[:luma].reshape(height, width)
@@ -41,7 +41,7 @@ def picture(file, width, height):
 
 
 def stretched(values, size, axis):
-    """Resized along one axis, each sample between its two neighbours."""
+    """Values resized along one axis by linear interpolation."""
     there = values.shape[axis]
     at = numpy.clip((numpy.arange(size) + 0.5) * there / size - 0.5, 0, there - 1)
     low = at.astype(int)

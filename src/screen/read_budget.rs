@@ -1,23 +1,24 @@
-//! CPU time for reading, and each stream's share of it.
+//! CPU budget for OCR, shared between streams.
 //!
-//! A bucket per stream; what comes in by the wall clock goes in equal parts to
-//! those that are not full. A stream that costs much waits for its own bucket
-//! alone, and what one does not need is the others'.
+//! A token bucket per stream, in CPU seconds; income accrues by the wall clock
+//! and is split equally between the buckets that are not full. An expensive
+//! stream waits for its own bucket only, and the share that a stream leaves
+//! unused goes to the others.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use watchtower_base::stream_name::StreamName;
 
-/// Seconds of the share that may be spent at once after a rest, of all streams
-/// together: first full screens, at full speed.
+/// Burst of all streams together after idle time, in seconds of the share:
+/// first full screens are read at full speed.
 const BURST: f64 = 8.0;
 
 #[derive(Debug)]
 pub(super) struct ReadBudget {
-    /// Cores that may be spent, averaged.
+    /// Average number of cores that may be used.
     share: f64,
-    /// Seconds; below zero after a reading that cost more than there was.
+    /// CPU seconds left; negative after a reading that exceeded the budget.
     levels: HashMap<StreamName, f64>,
     at: Instant,
 }
@@ -31,8 +32,8 @@ impl ReadBudget {
         }
     }
 
-    /// Credits the CPU time accrued since the last call. A stream that has gone
-    /// off the air pays its debt first, so that coming back is no way around it.
+    /// Credits the CPU time accrued since the last call. An ended stream keeps
+    /// its debt until it is paid off, so that reconnecting does not clear it.
     pub(super) fn fill(&mut self, live: &[StreamName], now: Instant) {
         self.levels
             .retain(|stream, level| *level < 0.0 || live.contains(stream));
@@ -43,7 +44,7 @@ impl ReadBudget {
         }
         let mut left = now.saturating_duration_since(self.at).as_secs_f64() * self.share;
         self.at = now;
-        // Rounds fill at least one bucket each.
+        // Each round fills at least one bucket.
         for _ in 0..self.levels.len() {
             let mut open: Vec<_> = self
                 .levels
@@ -62,8 +63,8 @@ impl ReadBudget {
         }
     }
 
-    /// Time until something may be spent on that stream, if no other needs
-    /// more meanwhile.
+    /// Time until the stream may spend CPU, if the demand of the others does
+    /// not grow.
     pub(super) fn wait(&self, stream: &StreamName) -> Duration {
         let debt = -self.levels.get(stream).copied().unwrap_or(0.0);
         let others = self.levels.values().filter(|level| **level < 0.0).count();
@@ -117,7 +118,7 @@ mod tests {
         let live = [large.clone(), team.clone()];
         let mut budget = ReadBudget::new(0.5, start);
         budget.fill(&live, start);
-        // Each takes whatever it may, for a minute: 9 s at once and 0.2 s.
+        // Each reads whenever allowed, for a minute: 9 s and 0.2 s per reading.
         let (mut cpu_large, mut cpu_team, mut now) = (0.0, 0.0, start);
         for _ in 0..600 {
             now += seconds(0.1);
@@ -126,7 +127,7 @@ mod tests {
                 budget.spend(&large, seconds(9.0));
                 cpu_large += 9.0;
             }
-            // It never waits, though the other is in debt all the time.
+            // It never waits, although the other is always in debt.
             assert!(budget.wait(&team).is_zero());
             if (now - start).as_millis() % 1000 < 100 {
                 budget.spend(&team, seconds(0.2));
@@ -134,7 +135,8 @@ mod tests {
             }
         }
         assert!(cpu_team > 11.0, "{cpu_team}");
-        // Time the small one leaves is the large one's; over all it is the share.
+        // The large one gets the time that the small one leaves; the total is
+        // the share.
         assert!((18.0..=27.0).contains(&cpu_large), "{cpu_large}");
         assert!(cpu_large + cpu_team <= 0.5 * 60.0 + 4.0 + 9.0);
     }

@@ -1,5 +1,4 @@
-//! Order in which the streams are read: what is new before what is read once
-//! more, and of those the one that waited longest.
+//! Order of reading: new frames before repeats, then the longest wait first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::frame::Frame;
 
-/// Wait after which a repeat counts as new, so that screens which change all
-/// the time do not keep it waiting for ever.
+/// Wait after which a repeat counts as new, so that constantly changing screens
+/// do not starve it.
 const REPEAT_PATIENCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// A frame that is to be read.
+/// Frame waiting to be read.
 #[derive(Debug, Clone)]
 pub(super) struct UnreadFrame {
     pub(super) frame: Arc<Frame>,
-    /// Flag: that generation was read before, and left something open.
+    /// Flag: that generation was read before, but incompletely or with low
+    /// confidence.
     pub(super) repeat: bool,
     /// Start of its wait.
     pub(super) since: Timestamp,
-    /// Time until it may be read: its stream's budget has to fill, or the
-    /// picture to settle.
+    /// Time until it may be read, while its stream's budget fills or its
+    /// picture settles.
     pub(super) wait: Duration,
 }
 
@@ -32,8 +32,8 @@ impl UnreadFrame {
     }
 }
 
-/// Frames that may be read now, the next one first, and the time until another
-/// may be; `None` without another.
+/// Frames that may be read now, in order, and the time until another one may
+/// be; `None` if there is no other.
 pub(super) fn order(
     unread: Vec<UnreadFrame>,
     now: Timestamp,
@@ -99,21 +99,21 @@ mod tests {
         assert_eq!(names(&due), ["again", "new"]);
     }
 
-    /// A stream of the simulation below, in tenths of a second.
+    /// Simulated stream, with times in tenths of a second.
     struct SimulatedStream {
-        /// Between two changes.
+        /// Interval between changes.
         every: u64,
-        /// CPU of a reading.
+        /// CPU time of a reading.
         cost: u64,
-        /// First change that no reading has begun with.
+        /// First change that no reading covers yet.
         unread: Option<u64>,
-        /// Change and end of the reading under way.
+        /// Change and end of the reading in progress.
         reading: Option<(u64, u64)>,
-        /// From a change to the end of its reading.
+        /// Delays from a change to the end of its reading.
         waits: Vec<u64>,
     }
 
-    /// Runs two readers with a core for five minutes.
+    /// Simulates two readers on one core for five minutes.
     fn simulate(streams: &mut [SimulatedStream]) {
         let names: Vec<_> = (0..streams.len()).map(|nth| format!("s{nth}")).collect();
         let live: Vec<_> = names
@@ -170,7 +170,7 @@ mod tests {
             assert!(longest <= 20, "s{nth} waited {longest} tenths of a second");
             assert!(quiet.waits.len() >= 60, "s{nth}: each change");
         }
-        // What they leave of the core is the crowded one's.
+        // The crowded screen gets the CPU time the others leave.
         let crowded = streams[0].waits.len();
         assert!((25..=45).contains(&crowded), "{crowded}");
     }

@@ -1,10 +1,10 @@
-//! Reads the newest unread frame of each live stream, several streams at a time
-//! within a budget of CPU, and puts it back on the bus with its text and what of
-//! it must not leave.
+//! Screen reader: runs OCR on the newest unread frame of each live stream,
+//! several streams at a time within a CPU budget, and puts the frame back on
+//! the bus with its text and secrets.
 //!
-//! Falls behind in freshness, never in memory: what was not read when a newer
-//! frame came is not read at all. A stream is read by one reader at a time, the
-//! last one's if that is free.
+//! Under load the text gets older, but memory stays bounded: a frame that is
+//! unread when a newer one arrives is skipped. A stream is read by one reader
+//! at a time, preferably the one that read it last.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -32,39 +32,39 @@ use crate::read_order::{UnreadFrame, order};
 use crate::redact::{OwnPatterns, Redact, mask, secrets_beside};
 use crate::text::diff;
 
-/// Longest wait for a picture that settles before it is read as it is.
+/// Maximum wait for a picture to settle before it is read as it is.
 const TO_REST: SignedDuration = SignedDuration::from_secs(3);
 
-/// After this a picture is read again that left the reader unsure, though
-/// nothing on it has changed since.
+/// Delay before a picture with uncertain text is read again, even if nothing on
+/// it has changed since.
 const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 
 /// Settings of the screen reader.
 #[derive(Debug)]
 pub struct ReaderSettings {
-    /// Cores that may be spent, averaged.
+    /// Average number of cores that OCR may use.
     pub cores: f64,
-    /// User-defined patterns to redact as well, as of the start.
+    /// Initial user-defined patterns to redact.
     pub own: OwnPatterns,
 }
 
-/// Keeps what stood on a screen, for those who search.
+/// Storage of screen text, for search.
 #[async_trait]
 pub trait KeepText: std::fmt::Debug + Send + Sync {
-    /// Keeps lines; the error says why not, and they are gone.
+    /// Stores lines; on an error they are lost.
     async fn keep(&self, text: ScreenText) -> Result<(), String>;
 }
 
-/// Whoever reads the screen.
+/// OCR scheduler of all streams.
 #[derive(Debug)]
 pub struct ScreenReader {
     readers: Vec<Arc<Ocr>>,
-    /// Indices of the readers with nothing to do.
+    /// Indexes of idle readers.
     free: Vec<usize>,
-    /// Streams that are being read, or whose text is being kept.
+    /// Streams being read, or whose text is being stored.
     busy: HashSet<StreamName>,
     frames: FrameBus,
-    /// Keeps what was read, for those who search.
+    /// Storage of the text, for search.
     record: Option<Arc<dyn KeepText>>,
     metrics: Arc<ScreenMetrics>,
     own: watch::Sender<OwnPatterns>,
@@ -72,15 +72,15 @@ pub struct ScreenReader {
     memories: HashMap<StreamName, LastReading>,
 }
 
-/// Last reading of a stream, and what was reported of it.
+/// Last reading of a stream, and the text reported of it.
 #[derive(Debug)]
 struct LastReading {
-    /// Generation of the frame read, by the change gate.
+    /// Generation of the frame read, as set by the change gate.
     generation: u64,
     seq: u64,
-    /// When that frame was on the screen.
+    /// Capture time of that frame.
     at: Timestamp,
-    /// Index of the reader it was read by.
+    /// Index of the reader that read it.
     reader: usize,
     page: Arc<RecognisedScreen>,
     told: ReportedScreen,
@@ -94,15 +94,15 @@ impl LastReading {
     }
 }
 
-/// A frame that was read, or could not be.
+/// Finished reading of a frame, successful or not.
 struct FinishedReading {
     frame: Arc<Frame>,
     reader: usize,
     changed_at: Timestamp,
-    /// Patterns its secrets were looked for with.
+    /// User-defined patterns used for this reading.
     own: OwnPatterns,
     read: Result<ReadPage, ReadError>,
-    /// CPU time, and time by the clock.
+    /// CPU time, then wall-clock time.
     spent: Duration,
     took: Duration,
 }
@@ -113,14 +113,15 @@ struct ReadPage {
     cost: ReadCost,
 }
 
-/// A step of a stream that is done.
+/// Completed step of a stream.
 enum FinishedStep {
     Read(FinishedReading),
     Kept(StreamName),
 }
 
 impl ScreenReader {
-    /// Reads with these engines, as many streams at a time.
+    /// Creates a scheduler that reads as many streams at a time as it has
+    /// readers.
     pub fn new(
         readers: Vec<Ocr>,
         frames: FrameBus,
@@ -142,12 +143,12 @@ impl ScreenReader {
         }
     }
 
-    /// Takes what the user wants hidden from now on.
+    /// Sender that replaces the user-defined patterns.
     pub fn patterns(&self) -> watch::Sender<OwnPatterns> {
         self.own.clone()
     }
 
-    /// Reads until `shutdown`; readings under way are left to themselves then.
+    /// Reads until `shutdown`; readings in progress are not awaited.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.frames.changes();
         let mut steps = JoinSet::new();
@@ -167,7 +168,8 @@ impl ScreenReader {
                     Ok(FinishedStep::Kept(stream)) => {
                         self.busy.remove(&stream);
                     }
-                    // A step catches its panics; the runtime is going down.
+                    // Panics are caught inside a step, so the runtime is
+                    // shutting down.
                     Err(_) => return,
                 },
                 changed = changes.changed() => if changed.is_err() {
@@ -178,8 +180,8 @@ impl ScreenReader {
         }
     }
 
-    /// Reads the next frame in turn now, whatever the budget; false when there
-    /// is nothing unread.
+    /// Reads the next frame in turn immediately, ignoring the budget; false if
+    /// nothing is unread.
     pub async fn read_next(&mut self) -> bool {
         let mut unread = self.unread();
         for unread in &mut unread {
@@ -198,8 +200,8 @@ impl ScreenReader {
         true
     }
 
-    /// Starts what may be read now, as far as readers are free; returns the time
-    /// until there may be more.
+    /// Starts readings on idle readers as far as the budget allows; returns the
+    /// time until more may start.
     fn start_due(&mut self, steps: &mut JoinSet<FinishedStep>) -> Option<Duration> {
         if self.free.is_empty() {
             return None;
@@ -208,15 +210,16 @@ impl ScreenReader {
         self.budget.fill(&live, Instant::now());
         let (due, wait) = order(self.unread(), Timestamp::now());
         for frame in due {
-            // When another is free its end says so.
+            // If no reader is idle, the end of a reading triggers the next
+            // attempt.
             let reading = self.begin(frame)?;
             steps.spawn(async { FinishedStep::Read(reading.await) });
         }
         wait
     }
 
-    /// The newest frame of each stream that has a generation unread, or one that
-    /// has to be read on or twice, and is not being read.
+    /// Newest frame of each idle stream with an unread generation, or one to be
+    /// continued or repeated.
     fn unread(&mut self) -> Vec<UnreadFrame> {
         let live = self.frames.live();
         self.memories.retain(|stream, _| live.contains(stream));
@@ -244,14 +247,14 @@ impl ScreenReader {
         unread.collect()
     }
 
-    /// Longest time to wait for a sharper picture than this.
+    /// Maximum time left to wait for a sharper picture than this.
     fn until_sharp(&self, frame: &Frame) -> Option<Duration> {
         let since = self.frames.unread_since(&frame.stream)?;
         let waited = Timestamp::now().duration_since(since);
         frame.changes.settling.then(|| left_of(waited))?
     }
 
-    /// Takes a reader for the frame; `None` while all are at work.
+    /// Assigns a reader to the frame; `None` while all are busy.
     fn begin(
         &mut self,
         frame: Arc<Frame>,
@@ -291,7 +294,7 @@ impl ScreenReader {
                     (read, cpu_time::of_this_thread().saturating_sub(before))
                 })
             };
-            // It only fails when it panicked, or the runtime is going down.
+            // Fails only on a panic, or while the runtime shuts down.
             let (read, spent) = match tokio::task::spawn_blocking(reading).await {
                 Ok(done) => done,
                 Err(error) => (Err(ReadError::panicked(&error)), begun.elapsed()),
@@ -308,7 +311,7 @@ impl ScreenReader {
         })
     }
 
-    /// Publishes a reading; its stream is busy until its text is kept.
+    /// Publishes a reading; its stream stays busy until its text is stored.
     fn take(&mut self, done: FinishedReading, steps: &mut JoinSet<FinishedStep>) {
         let stream = done.frame.stream.clone();
         match (self.publish(done), self.record.clone()) {
@@ -324,7 +327,7 @@ impl ScreenReader {
         }
     }
 
-    /// Publishes a reading, and returns the text to keep of it.
+    /// Publishes a reading, and returns the text to store.
     fn publish(&mut self, done: FinishedReading) -> Option<ScreenText> {
         let FinishedReading {
             frame,
@@ -361,8 +364,8 @@ impl ScreenReader {
         text
     }
 
-    /// Not read, and not to be tried again: the next generation may fare better.
-    /// Nobody is shown it either, as nobody knows what stands on it.
+    /// Marks a frame as failed without a retry, as the next generation may
+    /// succeed. It is not shown either, as its secrets are unknown.
     fn skip(&mut self, frame: &Frame, reader: usize, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
         match self.memories.get_mut(&frame.stream) {
@@ -377,9 +380,9 @@ impl ScreenReader {
         }
     }
 
-    /// The scene the frame belongs to for those who wait for news: the last
-    /// one, if nothing that can be read or seen from afar has changed; and how
-    /// many there were.
+    /// Updates the memory of the stream. Returns the frame's scene, which is
+    /// the last one if no text or large visual change occurred, and the number
+    /// of scenes so far.
     fn remember(
         &mut self,
         frame: &Frame,
@@ -417,7 +420,7 @@ impl ScreenReader {
         known
     }
 
-    /// Text there now that was not at the last reading, without its secrets.
+    /// Text that appeared since the last reading, without its secrets.
     fn appeared(&self, read: &Arc<Frame>, page: &RecognisedScreen) -> Option<ScreenText> {
         self.record.as_ref()?;
         let before = self
@@ -457,8 +460,8 @@ async fn keep(record: &dyn KeepText, text: ScreenText) {
     }
 }
 
-/// Time left for a picture to settle. A clock that was set back makes it no
-/// longer.
+/// Time left for a picture to settle. A clock that was set back does not extend
+/// it.
 fn left_of(waited: SignedDuration) -> Option<Duration> {
     let left = TO_REST - waited.max(SignedDuration::ZERO);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())

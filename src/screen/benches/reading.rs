@@ -1,13 +1,13 @@
-//! CPU seconds to read screens that nobody has read before, for
-//! `scripts/bench.sh reading`: one line of JSON a screen, with each line's place
-//! and text.
+//! Benchmark of OCR: CPU seconds to read new screens, for
+//! `scripts/bench.sh reading`. Prints one line of JSON per screen, with each
+//! text line's box and text.
 //!
 //! ```text
 //! reading MODELS ROUNDS NAME-WIDTHxHEIGHT.yuv...
 //! ```
 //!
-//! The files are pictures as the server decodes them: planes of 8 bits, 4:2:0,
-//! full range.
+//! The files are pictures as the server decodes them: 8-bit planes, 4:2:0, full
+//! range.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn cpu_seconds() -> f64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to a timespec of ours, alive during the call.
+    // SAFETY: the pointer is to a local timespec, alive during the call.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0;
     assert!(!failed, "no clock of this process");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
@@ -80,7 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut spent = Vec::new();
         let mut lines = Vec::new();
         for round in 0..rounds {
-            // Nothing is remembered of a stream that was not there before.
+            // A new stream name, so that nothing is cached.
             let stream = StreamName::new(&format!("round-{round}"))?;
             let mut publisher = frames.open(&stream, |_| Ok(Bytes::new()));
             let pts = MediaTime::from_ms(0);

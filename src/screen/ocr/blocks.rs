@@ -1,35 +1,36 @@
-//! Parts of a picture that may hold text, so that nothing is searched in the
-//! flat rest, which is most of many screens.
+//! Blocks of a picture that may hold text, so that the detector skips flat
+//! areas, which are most of many screens.
 //!
-//! A letter has edges across and edges down within a few pixels. A tile
-//! without either (background, a frame's line, a gradient) holds none. What is
-//! left is cut at its gaps, rows before columns and on within each piece
-//! (recursive X-Y cut, Nagy and Seth 1984), as long as that saves work.
+//! A letter has horizontal and vertical contrast within a few pixels. A tile
+//! that lacks either (background, a straight border, a gradient) holds none.
+//! The remaining tiles are split at gaps, alternately by rows and columns
+//! (recursive X-Y cut, Nagy and Seth 1984), as long as that reduces the work.
 
 use crate::picture::{Picture, Rect};
 
-/// Side of a tile in pixels; half as many samples of colour.
+/// Tile side in luma pixels; half as many chroma samples.
 const TILE: u32 = 16;
-/// Difference of samples, of 256, from which on there is an edge in a row or
-/// column of a tile. The noise of a video codec on a flat ground stays below.
+/// Minimum difference of samples, out of 255, that makes an edge in a row or
+/// column of a tile. Codec noise on a flat background stays below.
 const CONTRAST: u8 = 10;
-/// Tiles between two blocks at least, wider than the spaces of a line of text.
+/// Minimum number of empty tiles between two blocks, wider than the spaces in a
+/// line of text.
 const GAP: usize = 2;
 /// Longest straight edge that may be part of a letter, in tiles.
 const STROKE: usize = 20;
-/// Tiles of the ground around a block that are searched with it.
+/// Margin around a block that is searched with it, in tiles.
 const MARGIN: u32 = 1;
-/// Cost of one more block, in tiles searched.
+/// Fixed cost of another block, in tiles searched.
 const ONE_MORE: usize = 64;
-/// Cuts within cuts at most.
+/// Maximum depth of nested cuts.
 const DEPTH: usize = 8;
 
 /// Edges in a tile.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Edges {
-    /// Samples of a row differ.
+    /// Flag: samples of a row differ.
     across: bool,
-    /// Samples of a column differ.
+    /// Flag: samples of a column differ.
     down: bool,
 }
 
@@ -39,8 +40,8 @@ impl Edges {
     }
 }
 
-/// Blocks of a part of a picture, from the top. Whatever is outside is flat or
-/// straight.
+/// Blocks of a part of a picture, from the top. Everything outside them is flat
+/// or a straight line.
 pub(super) fn blocks(picture: &Picture, part: &Rect) -> Vec<Rect> {
     let tiles = Tiles::of(picture, part);
     let mut blocks = Vec::new();
@@ -63,7 +64,7 @@ pub(super) fn blocks(picture: &Picture, part: &Rect) -> Vec<Rect> {
     blocks
 }
 
-/// Tiles from `left` and `top` to before `right` and `bottom`.
+/// Range of tiles; `right` and `bottom` are exclusive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct TileArea {
     left: usize,
@@ -73,7 +74,7 @@ struct TileArea {
 }
 
 impl TileArea {
-    /// Tiles to search if this were a block.
+    /// Number of tiles searched if this were a block, plus the fixed cost.
     fn cost(&self) -> usize {
         let margin = 2 * MARGIN as usize;
         let (columns, rows) = (self.right - self.left, self.bottom - self.top);
@@ -81,7 +82,7 @@ impl TileArea {
     }
 }
 
-/// True for each tile that may hold a piece of a letter.
+/// Tiles of a picture, each busy if it may hold a piece of a letter.
 struct Tiles {
     columns: usize,
     rows: usize,
@@ -105,7 +106,7 @@ impl Tiles {
             find_edges(plane, chroma, &half, TILE / 2, &mut edges, columns);
         }
         let mut busy: Vec<_> = edges.iter().map(|edges| edges.both()).collect();
-        // The middle of a large letter's stroke.
+        // Fill the inside of a large letter's strokes.
         for row in 0..rows {
             let tiles = row * columns..(row + 1) * columns;
             close(tiles, &edges, |edges| edges.down, &mut busy);
@@ -130,7 +131,7 @@ impl Tiles {
         }
     }
 
-    /// Areas that hold all busy tiles of an area.
+    /// Areas that cover all busy tiles of an area.
     fn cut(&self, area: TileArea, depth: usize) -> Vec<TileArea> {
         let Some(area) = self.trimmed(area) else {
             return Vec::new();
@@ -150,7 +151,7 @@ impl Tiles {
         vec![area]
     }
 
-    /// The area between the outermost busy tiles.
+    /// Bounding area of the busy tiles.
     fn trimmed(&self, area: TileArea) -> Option<TileArea> {
         let rows = self.used(&area, true);
         let columns = self.used(&area, false);
@@ -168,7 +169,7 @@ impl Tiles {
         })
     }
 
-    /// For each row or column of an area, true if a tile of it is busy.
+    /// Flag for each row or column of an area: true with a busy tile in it.
     fn used(&self, area: &TileArea, by_rows: bool) -> Vec<bool> {
         let (mut rows, mut columns) = (
             vec![false; area.bottom - area.top],
@@ -184,7 +185,7 @@ impl Tiles {
         if by_rows { rows } else { columns }
     }
 
-    /// An area cut at each gap in one direction.
+    /// Pieces of an area, split at each gap in one direction.
     fn pieces(&self, area: &TileArea, by_rows: bool) -> Vec<TileArea> {
         let used = self.used(area, by_rows);
         let piece = |from: usize, to: usize| {
@@ -216,7 +217,8 @@ impl Tiles {
     }
 }
 
-/// Makes tiles between two busy ones busy, if an edge goes on through all.
+/// Marks the tiles between two busy ones as busy if an edge runs through all of
+/// them.
 fn close(
     tiles: impl Iterator<Item = usize>,
     edges: &[Edges],
@@ -238,8 +240,9 @@ fn close(
     }
 }
 
-/// Adds the edges of one plane's samples; `side` is a tile's in samples. A tile
-/// is seen with a sample of the next ones, or an edge between two were in none.
+/// Adds the edges of one plane; `side` is a tile's side in samples. A tile is
+/// compared including the first sample of the next one, so that an edge between
+/// two tiles is not missed.
 fn find_edges(
     plane: &[u8],
     stride: u32,
@@ -305,7 +308,7 @@ mod tests {
         }
     }
 
-    /// Strokes as of letters, as high as the place.
+    /// Letter-like strokes, as high as the place.
     fn text(picture: &mut Picture, place: &Rect, ink: u8) {
         for x in (place.x..place.right()).step_by(6) {
             fill(picture, &rect(x, place.y, 2, place.height), ink);
@@ -316,7 +319,7 @@ mod tests {
         rect(0, 0, picture.width, picture.height)
     }
 
-    /// True if a block holds all of the place.
+    /// True if a block contains the whole place.
     fn holds(blocks: &[Rect], place: &Rect) -> bool {
         blocks.iter().any(|block| block.with(place) == *block)
     }
@@ -345,14 +348,14 @@ mod tests {
     fn faint_and_coloured_text_counts_and_noise_does_not() {
         let mut picture = paper(640, 480);
         for (at, sample) in picture.y.iter_mut().enumerate() {
-            // What a codec leaves on a flat ground.
+            // Codec noise on a flat background.
             *sample += (at as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0] % 5;
         }
         assert_eq!(blocks(&picture, &whole(&picture)), []);
         let faint = rect(100, 100, 80, 12);
         text(&mut picture, &faint, PAPER - 16);
         assert!(holds(&blocks(&picture, &whole(&picture)), &faint));
-        // As bright as the ground, of another colour.
+        // Same brightness as the background, another colour.
         let mut picture = paper(640, 480);
         for y in 150..156 {
             for x in (200..260).step_by(3) {
@@ -379,7 +382,7 @@ mod tests {
     #[test]
     fn a_huge_letter_is_in_one_block() {
         let mut picture = paper(1280, 720);
-        // An H whose strokes are longer and thicker than a tile.
+        // An H with strokes longer and thicker than a tile.
         let letter = rect(300, 200, 180, 220);
         fill(&mut picture, &rect(300, 200, 40, 220), 20);
         fill(&mut picture, &rect(440, 200, 40, 220), 20);

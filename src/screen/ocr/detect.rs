@@ -1,30 +1,31 @@
-//! Where text stands: a probability per pixel, then a box around each blob
-//! (differentiable binarization, arXiv 1911.08947).
+//! Text detection: a probability per pixel, then a box around each connected
+//! region (differentiable binarization, arXiv 1911.08947).
 
 use super::ReadError;
 use super::engine::Network;
 use super::rgb_buffer::RgbBuffer;
 use crate::picture::Rect;
 
-/// The network halves its input five times.
+/// Input alignment in pixels: the network halves its input five times.
 const STRIDE: u32 = 32;
-/// Pixels given to the network at most: 2560x1600. Larger parts are shrunk for
-/// detection only; lines are read at their own size.
+/// Maximum number of pixels given to the network: 2560x1600. Larger parts are
+/// scaled down for detection only; lines are recognised at full resolution.
 const MOST_PIXELS: f32 = 4_096_000.0;
-/// A pixel belongs to text from this probability on.
+/// Minimum probability of a text pixel.
 const PIXEL: f32 = 0.2;
-/// A blob is text from this mean probability on.
+/// Minimum mean probability of a text region.
 const BLOB: f32 = 0.4;
-/// The network paints shrunken lines; a box grows by area * this / perimeter.
+/// Growth factor of a box, as the network is trained on shrunken lines: it
+/// grows by area * this / perimeter.
 const UNCLIP: f32 = 1.4;
-/// ImageNet's, in the order blue, green, red as the network was trained.
+/// ImageNet mean and deviation, in the order blue, green, red as in training.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
 #[derive(Debug)]
 pub(super) struct Detector {
     network: Network,
-    /// Memory of the network's input, and of its output.
+    /// Buffer for the network's input, reused for its output.
     values: Vec<f32>,
     map: Vec<f32>,
 }
@@ -38,7 +39,7 @@ impl Detector {
         }
     }
 
-    /// Boxes of all lines in a block of an image, where they are in the image.
+    /// Boxes of all lines in a block of an image, in the image's coordinates.
     pub(super) fn detect(
         &mut self,
         image: &RgbBuffer,
@@ -78,7 +79,7 @@ impl Detector {
         if columns == 0 || rows == 0 {
             return Ok(Vec::new());
         }
-        // Pixels of the picture per cell of the map.
+        // Picture pixels per cell of the probability map.
         let across = (at.width.next_multiple_of(STRIDE) as f32 / columns as f32) / shrink;
         let down = (at.height.next_multiple_of(STRIDE) as f32 / rows as f32) / shrink;
         let rects = Blobs::new(&mut self.map, columns)
@@ -92,7 +93,8 @@ impl Detector {
     }
 }
 
-/// Channels first, normalised, padded to the stride; and its shape.
+/// Fills the input: channels first, normalised, padded to the stride; returns
+/// its shape.
 fn fill(values: &mut Vec<f32>, image: &RgbBuffer, part: &Rect) -> [usize; 4] {
     let width = part.width.next_multiple_of(STRIDE) as usize;
     let height = part.height.next_multiple_of(STRIDE) as usize;
@@ -112,7 +114,7 @@ fn fill(values: &mut Vec<f32>, image: &RgbBuffer, part: &Rect) -> [usize; 4] {
     [1, 3, height, width]
 }
 
-/// A connected set of cells that are text.
+/// Connected set of text cells.
 struct Blob {
     left: usize,
     top: usize,
@@ -146,7 +148,7 @@ impl Blob {
     }
 }
 
-/// Finds blobs row by row; each cell is visited once.
+/// Iterator over blobs, row by row; visits each cell once.
 struct Blobs<'a> {
     map: &'a mut [f32],
     columns: usize,
@@ -164,7 +166,7 @@ impl<'a> Blobs<'a> {
         }
     }
 
-    /// Takes a cell out of the map, so that it is not found again.
+    /// Removes a cell from the map, so that it is not visited again.
     fn take(&mut self, at: usize) -> Option<f32> {
         let cell = self.map.get_mut(at).filter(|cell| **cell > PIXEL)?;
         Some(std::mem::replace(cell, 0.0))

@@ -1,4 +1,4 @@
-//! ONNX Runtime, from a shared library that lies beside the models.
+//! ONNX Runtime, loaded from a shared library beside the models.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,18 +12,18 @@ use watchtower_base::sync::Locked as _;
 
 use super::{LoadError, ReadError};
 
-/// File name of the shared library; scripts/fetch-models.sh gives it.
+/// File name of the shared library, as scripts/fetch-models.sh saves it.
 const LIBRARY: &str = "libonnxruntime.so";
 
-/// Largest input after which a network keeps its memory for the next one: a
-/// screen of 1080p. New memory costs the detector a quarter more; for a screen of
-/// 4K it would be most of a gigabyte.
+/// Largest input, in values, after which a network keeps its memory: a 1080p
+/// screen. Allocating anew costs the detector a quarter more time; for a 4K
+/// screen the kept memory would be most of a gigabyte.
 const KEPT: usize = 3 * 1920 * 1088;
 
 /// Outputs of a network, each with its shape.
 pub(super) type Outputs<'a> = Vec<(Vec<usize>, &'a [f32])>;
 
-/// ONNX graph with one input, and the memory it works in.
+/// ONNX graph with one input, and its working memory.
 pub(super) struct Network {
     session: Session,
 }
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// Prepares a graph to run on the calling thread alone.
+    /// Prepares a graph to run on the calling thread only.
     pub(super) fn new(runtime: &OnnxRuntime, model: &[u8]) -> ort::Result<Self> {
         let session = Session::builder(&runtime.0)?
             .with_intra_threads(1)?
@@ -44,7 +44,7 @@ impl Network {
         Ok(Self { session })
     }
 
-    /// Runs the graph and hands its outputs to `take`.
+    /// Runs the graph and passes its outputs to `take`.
     pub(super) fn run<T>(
         &mut self,
         shape: &[usize],
@@ -54,7 +54,7 @@ impl Network {
         let input = TensorRef::from_array_view((shape, input)).map_err(failed)?;
         let mut options = RunOptions::new().map_err(failed)?;
         if shape.iter().product::<usize>() > KEPT {
-            // What is not in use after the run goes back to the system.
+            // Return unused memory to the system after the run.
             let key = "memory.enable_memory_arena_shrinkage";
             options.set(key, "cpu:0").map_err(failed)?;
         }
@@ -76,13 +76,13 @@ fn failed(error: ort::Error) -> ReadError {
     ReadError(error.to_string())
 }
 
-/// ONNX Runtime, of which a process has one.
+/// ONNX Runtime environment; a process has only one.
 #[derive(Debug, Clone)]
 pub(super) struct OnnxRuntime(Environment);
 
 impl OnnxRuntime {
-    /// Loads the library from a folder; later calls give the same, from
-    /// wherever.
+    /// Loads the library from a folder; later calls return the same one,
+    /// whatever the folder.
     pub(super) fn load(folder: &Path) -> Result<Self, LoadError> {
         static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
         let mut loaded = LOADED.locked();
@@ -98,7 +98,8 @@ impl OnnxRuntime {
     }
 
     fn open(file: &Path) -> Result<Self, String> {
-        // A name without a folder would be looked for in those of the system.
+        // A bare file name would be searched for in the system's library
+        // folders.
         let file = file.canonicalize().map_err(|error| error.to_string())?;
         let builder = ort::init_from(file).map_err(|error| error.to_string())?;
         let environment = builder
@@ -109,9 +110,9 @@ impl OnnxRuntime {
     }
 }
 
-/// Fails if a library is not a shared library of 64 bits with all of its bytes:
-/// the dynamic linker does not look, and the process dies when it touches what
-/// is not there.
+/// Fails unless the file is a complete 64-bit shared library: the dynamic
+/// linker does not check, and the process crashes when it touches a missing
+/// page.
 fn is_whole(file: &Path) -> Result<(), String> {
     let told = |error: std::io::Error| error.to_string();
     let mut library = File::open(file).map_err(told)?;
@@ -123,8 +124,8 @@ fn is_whole(file: &Path) -> Result<(), String> {
     if header[..5] != *b"\x7fELF\x02" {
         return Err("it is no shared library of 64 bits".to_owned());
     }
-    // Where the table of sections begins, the size of an entry, and their
-    // number (elf(5)). It is the last part of a file.
+    // Offset, entry size and number of the section headers (elf(5)). That table
+    // is the last part of a file.
     let number = |at: usize, bytes: usize| {
         header[at..at + bytes]
             .iter()
@@ -145,7 +146,7 @@ fn is_whole(file: &Path) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// Header of a library whose table of sections ends at 4096.
+    /// Header of a library whose section header table ends at byte 4096.
     fn header() -> [u8; 64] {
         let mut header = [0; 64];
         header[..5].copy_from_slice(b"\x7fELF\x02");

@@ -1,5 +1,5 @@
-//! PP-OCRv6-tiny (Apache-2.0) on ONNX Runtime: a detector that paints where
-//! text stands, and a recogniser that reads lines.
+//! PP-OCRv6-tiny (Apache-2.0) on ONNX Runtime: a text detector, and a
+//! recogniser that reads lines.
 //!
 //! ```text
 //! Picture -> blocks    parts that may hold text, from the top
@@ -9,8 +9,8 @@
 //!            recognise lines of one width together
 //! ```
 //!
-//! All work is done on the calling thread. Each reading under way has networks
-//! of its own, so that several threads read at once.
+//! Runs on the calling thread. Each reading in progress has its own networks,
+//! so that several threads can read at once.
 
 mod blocks;
 mod detect;
@@ -35,18 +35,19 @@ use super::page::KnownLine;
 use crate::changed_regions::merged;
 use crate::picture::{Picture, Rect, TextLine};
 
-/// Files of the two networks.
+/// Model files of the two networks.
 const DETECTOR: &str = "det.onnx";
 const RECOGNISER: &str = "rec.onnx";
-/// Smaller pictures hold no line of text.
+/// Minimum side of a picture that can hold a line of text, in pixels.
 const SMALLEST: u32 = 8;
-/// Lines of a part that are kept: more are noise, or a screen nobody could
-/// read. They count as unread.
+/// Maximum number of lines kept of a part: more are noise, or a screen too
+/// dense to read. The rest count as unread.
 const MOST_LINES: usize = 4000;
-/// Unread pieces that are told one by one; of more, the box around them all.
+/// Maximum number of unread pieces reported one by one; if there are more, one
+/// box around them all.
 const MOST_PIECES: usize = 4000;
 
-/// The OCR model is not there, or not what it should be.
+/// Error of a missing or invalid OCR model.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("failed to read the OCR model {}: {source}; scripts/fetch-models.sh gets it", file.display())]
@@ -60,7 +61,7 @@ pub enum LoadError {
     Library { file: PathBuf, reason: String },
 }
 
-/// The picture could not be read: a fault of the model, not of the picture.
+/// Error of reading a picture, caused by the model and not by the picture.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to run the OCR model: {0}")]
 pub struct ReadError(String);
@@ -74,21 +75,21 @@ impl ReadError {
 /// Text on a part of a picture.
 #[derive(Debug, Default)]
 pub(crate) struct OcrResult {
-    /// In no order.
+    /// Unordered.
     pub(crate) lines: Vec<TextLine>,
-    /// Where text was seen that nobody has read.
+    /// Detected text that was not read.
     pub(crate) unread: Vec<Rect>,
 }
 
-/// The two models, to be used by several threads at once.
+/// OCR models, shared by several threads.
 #[derive(Debug)]
 pub struct Ocr {
     runtime: OnnxRuntime,
-    /// Where the files came from.
+    /// Folder with the model files.
     folder: PathBuf,
     detector: Vec<u8>,
     recogniser: SplitRecogniser,
-    /// Networks that no reading uses now.
+    /// Networks not in use by any reading.
     idle: Mutex<Vec<Networks>>,
 }
 
@@ -99,16 +100,16 @@ struct Networks {
     recogniser: Recogniser,
 }
 
-/// Part of a picture to read, and what is known of it.
+/// Part of a picture to read, and the areas to read first.
 pub(super) struct PartToRead<'a> {
     pub(super) picture: &'a Picture,
     pub(super) part: Rect,
-    /// Unread until now: it comes first.
+    /// Areas left unread so far, to be read first.
     pub(super) waiting: &'a [Rect],
 }
 
 impl Ocr {
-    /// Loads `det.onnx`, `rec.onnx` and ONNX Runtime's library from a folder.
+    /// Loads `det.onnx`, `rec.onnx` and the ONNX Runtime library from a folder.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
         let detector = model(folder, DETECTOR, |bytes| {
             onnx::check(&bytes).map(|()| bytes)
@@ -123,13 +124,13 @@ impl Ocr {
             recogniser,
             idle: Mutex::default(),
         };
-        // What fails here would fail at each reading.
+        // Build networks once here, so that errors appear at load time.
         let networks = ocr.networks()?;
         ocr.idle.locked().push(networks);
         Ok(ocr)
     }
 
-    /// Runs a piece of work on a thread of lower priority.
+    /// Runs work on a thread of lower priority.
     pub(crate) fn on_thread<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         let low = || {
             lower_priority();
@@ -139,13 +140,14 @@ impl Ocr {
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// The lines of text on a part of a picture. `known` may already know what
-    /// a line says, given where on the picture it stands; it is asked before
-    /// the recogniser, which is most of the cost and takes it from `left`. What
-    /// was waiting comes first; what there is nothing left for is unread.
+    /// Reads the lines of text on a part of a picture. `known` is called with
+    /// the position of a line before the recogniser and may return its text
+    /// from an earlier reading; recognition is most of the cost and is charged
+    /// to `left`. Lines in `waiting` areas come first; lines beyond the budget
+    /// are unread.
     ///
-    /// The rest is read from the top, and `each` is given some lines as soon as
-    /// they are read.
+    /// The others are read from the top, and `each` receives lines in portions
+    /// as they are read.
     pub(super) fn read(
         &self,
         to_read: &PartToRead<'_>,
@@ -204,7 +206,7 @@ impl Ocr {
         Ok(reading)
     }
 
-    /// Networks for a reading; whoever is done with them puts them back.
+    /// Networks for a reading; the caller returns them afterwards.
     fn networks(&self) -> Result<Networks, LoadError> {
         if let Some(networks) = self.idle.locked().pop() {
             return Ok(networks);
@@ -227,7 +229,7 @@ impl Ocr {
     }
 }
 
-/// A file of the folder, and what is made of it.
+/// Reads a file of the folder and parses it.
 fn model<T>(
     folder: &Path,
     name: &str,
@@ -240,8 +242,8 @@ fn model<T>(
     }
 }
 
-/// Pieces beside and below each other as one: a word of a row says what the
-/// next one is.
+/// Merges pieces beside and below each other, as a word may be the label of the
+/// next one in its row.
 fn gathered(pieces: Vec<Rect>, picture: &Picture) -> Vec<Rect> {
     if pieces.len() > MOST_PIECES {
         let all = pieces.into_iter().reduce(|all, piece| all.with(&piece));
@@ -253,7 +255,8 @@ fn gathered(pieces: Vec<Rect>, picture: &Picture) -> Vec<Rect> {
     merged(wide.collect())
 }
 
-/// From JFIF's YCbCr (full range, BT.601), chroma repeated two by two.
+/// Converts JFIF YCbCr (full range, BT.601) to RGB, with chroma repeated two by
+/// two.
 fn rgb(picture: &Picture, part: &Rect) -> RgbBuffer {
     let width = picture.width as usize;
     let chroma = width.div_ceil(2);
@@ -265,7 +268,7 @@ fn rgb(picture: &Picture, part: &Rect) -> RgbBuffer {
         let (blue, red) = (&picture.u[row.clone()], &picture.v[row]);
         pixels.extend(columns.clone().zip(luma).map(|(x, luma)| {
             let (cb, cr) = (i32::from(blue[x / 2]) - 128, i32::from(red[x / 2]) - 128);
-            // Fixed point with 16 bits: 1.402, 0.344136, 0.714136, 1.772.
+            // 16-bit fixed point: 1.402, 0.344136, 0.714136, 1.772.
             let channel =
                 |offset: i32| (i32::from(*luma) + ((offset + 32_768) >> 16)).clamp(0, 255) as u8;
             [
@@ -279,7 +282,8 @@ fn rgb(picture: &Picture, part: &Rect) -> RgbBuffer {
 }
 
 fn lower_priority() {
-    // SAFETY: setpriority takes numbers only; 0 is the calling thread on Linux.
+    // SAFETY: setpriority takes integers only; 0 is the calling thread on
+    // Linux.
     let lowered = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
     if lowered != 0 {
         tracing::warn!("failed to lower the priority of the OCR thread");

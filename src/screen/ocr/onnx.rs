@@ -1,11 +1,10 @@
-//! ONNX files as far as they are taken apart here: the recogniser's last
-//! matrix has a column for each of 6,906 characters, and most steps of a line
-//! need few of them.
+//! Partial ONNX parser that splits the recogniser: its last matrix has a column
+//! for each of 6,906 classes, and most steps of a line need few of them.
 //!
-//! Fields are copied as they are; only their order of nesting is known
-//! (protocol buffers, and the numbers of onnx.proto3).
+//! Fields are copied verbatim; only their nesting is parsed (protocol buffers,
+//! field numbers of onnx.proto3).
 
-/// Fields of onnx.proto3 that are looked into.
+/// Field numbers of onnx.proto3 that are parsed.
 mod field {
     pub(super) const MODEL_GRAPH: u64 = 7;
     pub(super) const GRAPH_NODE: u64 = 1;
@@ -30,29 +29,31 @@ mod field {
 /// TensorProto.DataType.FLOAT.
 const FLOAT: u64 = 1;
 
-/// Reason why a file is not the model expected.
+/// Reason why a file is not the expected model.
 pub(super) type Reason = String;
 
-/// The recogniser in two: what runs on every step of a line, and what tells
-/// how probable a character is among all that the network knows.
+/// Recogniser in two parts: one that runs on every step of a line, and one that
+/// computes the probability of a character among all classes.
 #[derive(Debug)]
 pub(super) struct SplitRecogniser {
-    /// From a picture to two outputs: `[lines, steps, features]`, and the
-    /// scores (logits) `[lines, steps, wanted]` of the classes wanted.
+    /// Model from a picture to two outputs: features
+    /// `[lines, steps, features]`, and scores (logits) `[lines, steps, wanted]`
+    /// of the wanted classes.
     pub(super) body: Vec<u8>,
-    /// From features `[1, steps, features]` to the probability of every class.
+    /// Model from features `[1, steps, features]` to the probability of every
+    /// class.
     pub(super) head: Vec<u8>,
     pub(super) classes: usize,
 }
 
-/// Fails unless the file is one whole message with a graph in it.
+/// Fails unless the file is one complete message with a graph.
 pub(super) fn check(model: &[u8]) -> Result<(), Reason> {
     let graph = only(model, field::MODEL_GRAPH)?;
     fields(graph).map(|_| ())
 }
 
-/// Splits a recogniser before its last layer, of which `wanted(classes)` says
-/// the classes to keep for every step.
+/// Splits a recogniser before its last layer; `wanted(classes)` returns the
+/// classes to score at every step.
 pub(super) fn split(
     model: &[u8],
     wanted: impl FnOnce(usize) -> Vec<usize>,
@@ -73,14 +74,14 @@ pub(super) fn split(
     })
 }
 
-/// The nodes at the end of the graph: a product, a sum, a softmax.
+/// Last nodes of the graph: MatMul, Add, Softmax.
 struct LastLayer<'a> {
     softmax: Node<'a>,
     sum: Node<'a>,
     product: Node<'a>,
-    /// Nodes between those three and their constants, which change nothing.
+    /// Identity nodes between those three and their constants.
     copies: Vec<&'a [u8]>,
-    /// Name of what goes into the product.
+    /// Name of the MatMul's input.
     features: &'a [u8],
     weights: Tensor<'a>,
     biases: Tensor<'a>,
@@ -138,13 +139,13 @@ impl<'a> LastLayer<'a> {
         })
     }
 
-    /// The graph without the softmax, and with the columns wanted alone.
+    /// Graph without the softmax, with only the wanted columns.
     fn body(&self, graph: &[u8], wanted: &[usize]) -> Result<Vec<u8>, Reason> {
         let mut body = Vec::with_capacity(graph.len());
         for part in fields(graph)? {
             match part.number {
                 field::GRAPH_NODE if part.body == self.softmax.bytes => {}
-                // Names and shapes of what is no longer there.
+                // Names and shapes of removed values.
                 field::GRAPH_OUTPUT | field::GRAPH_VALUE_INFO => {}
                 field::GRAPH_INITIALIZER if part.body == self.weights.bytes => {
                     put(&mut body, part.number, &self.weights.columns(wanted));
@@ -160,7 +161,7 @@ impl<'a> LastLayer<'a> {
         Ok(body)
     }
 
-    /// A graph of the last layer alone.
+    /// Graph of the last layer alone.
     fn head(&self, graph: &[u8]) -> Result<Vec<u8>, Reason> {
         let mut head =
             Vec::with_capacity(self.weights.bytes.len() + self.biases.bytes.len() + 4096);
@@ -184,10 +185,10 @@ impl<'a> LastLayer<'a> {
     }
 }
 
-/// Name that a value had before it was only copied; `copies` takes the nodes.
+/// Original name of a value behind Identity nodes, which are added to `copies`.
 fn origin<'a>(name: &&'a [u8], nodes: &[Node<'a>], copies: &mut Vec<&'a [u8]>) -> &'a [u8] {
     let mut name = *name;
-    // No more often than there are nodes: a file may go in circles.
+    // Bounded by the number of nodes: a malformed file may be cyclic.
     for _ in nodes {
         let copy = nodes
             .iter()
@@ -205,7 +206,7 @@ fn origin<'a>(name: &&'a [u8], nodes: &[Node<'a>], copies: &mut Vec<&'a [u8]>) -
 struct Node<'a> {
     bytes: &'a [u8],
     inputs: Vec<&'a [u8]>,
-    /// The first, where there are several.
+    /// First output, if there are several.
     output: &'a [u8],
     operator: &'a [u8],
 }
@@ -225,7 +226,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Constant of the graph, of 32-bit floats in `raw_data`.
+/// Constant of the graph: 32-bit floats in `raw_data`.
 #[derive(Clone)]
 struct Tensor<'a> {
     bytes: &'a [u8],
@@ -264,14 +265,14 @@ impl<'a> Tensor<'a> {
         Ok(tensor)
     }
 
-    /// True if there is a float for each of its places.
+    /// True if the data has a float for each element of the shape.
     fn is_whole(&self) -> bool {
         let places = (self.dims.iter()).try_fold(4_usize, |all, side| all.checked_mul(*side));
         places == Some(self.data.len())
     }
 
-    /// Message of a tensor with some of the last dimension's columns, in the
-    /// order given. The tensor is whole, and has each of the columns.
+    /// Message of a tensor with only some columns of its last dimension, in the
+    /// given order. The tensor must be complete and have each of those columns.
     fn columns(&self, wanted: &[usize]) -> Vec<u8> {
         let (width, above) = match self.dims.split_last() {
             Some((width, above)) => (*width, above),
@@ -297,15 +298,15 @@ impl<'a> Tensor<'a> {
 /// Field of a message.
 struct Field<'a> {
     number: u64,
-    /// With its key and length.
+    /// Bytes including key and length.
     whole: &'a [u8],
-    /// Empty for a field without a length.
+    /// Payload; empty for a field without a length.
     body: &'a [u8],
-    /// Present in a field that is a number.
+    /// Value of a varint field.
     value: Option<u64>,
 }
 
-/// Fields of a message in their order.
+/// Fields of a message, in order.
 fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, Reason> {
     let mut fields = Vec::new();
     let mut rest = message;
@@ -333,7 +334,7 @@ fn fields(message: &[u8]) -> Result<Vec<Field<'_>>, Reason> {
     Ok(fields)
 }
 
-/// Bodies of all fields of that number.
+/// Payloads of all fields with that number.
 fn bodies(message: &[u8], number: u64) -> Result<Vec<&[u8]>, Reason> {
     let fields = fields(message)?.into_iter();
     Ok(fields
@@ -349,7 +350,7 @@ fn only(message: &[u8], number: u64) -> Result<&[u8], Reason> {
     }
 }
 
-/// Number of seven bits a byte, the lowest first.
+/// Varint: seven bits per byte, the lowest first.
 fn number(rest: &mut &[u8]) -> Result<u64, Reason> {
     let mut value = 0;
     for at in 0..10 {
@@ -381,7 +382,7 @@ fn length(side: u64) -> Result<usize, Reason> {
     usize::try_from(side).map_err(|_| "it is no ONNX file".to_owned())
 }
 
-/// The model with another graph.
+/// Model with its graph replaced.
 fn with_graph(model: &[u8], graph: &[u8]) -> Result<Vec<u8>, Reason> {
     let mut whole = Vec::with_capacity(graph.len() + 256);
     for part in fields(model)? {
@@ -394,7 +395,7 @@ fn with_graph(model: &[u8], graph: &[u8]) -> Result<Vec<u8>, Reason> {
     Ok(whole)
 }
 
-/// ValueInfoProto of floats of any shape.
+/// ValueInfoProto of a float tensor of any shape.
 fn value(name: &[u8]) -> Vec<u8> {
     let (mut tensor, mut kind, mut value) = (Vec::new(), Vec::new(), Vec::new());
     put_number(&mut tensor, field::TYPE_ELEMENT, FLOAT);
@@ -445,7 +446,7 @@ mod tests {
             .flat_map(|value| value.to_le_bytes())
             .collect();
         let mut tensor = Vec::new();
-        // Packed, as some writers do.
+        // Packed encoding, as some writers use.
         let mut sides = Vec::new();
         for side in dims {
             put_varint(&mut sides, *side as u64);
@@ -457,7 +458,7 @@ mod tests {
         tensor
     }
 
-    /// Two features and three classes.
+    /// Recogniser with two features and three classes.
     fn recogniser(end: &str) -> Vec<u8> {
         let mut graph = Vec::new();
         for node in [

@@ -1,10 +1,10 @@
-//! Text of lines: a score per character and step, the best at each step taken,
-//! repeats and blanks dropped (connectionist temporal classification).
+//! Text recognition of lines: a score per character and step, the best at each
+//! step, without repeats and blanks (connectionist temporal classification).
 //!
 //! The network knows 6,905 characters, most of them Chinese. Only those that
-//! stand on dashboards are considered (`dictionary.txt`: class and character),
-//! so that noise is never read as an ideograph. All of them are weighed only
-//! where a character was read: its probability among all is what tells text
+//! occur on dashboards are considered (`dictionary.txt`: class and character),
+//! so that noise is never read as an ideograph. The probability among all
+//! classes is computed only where a character was read: it distinguishes text
 //! from drawings and from other alphabets.
 
 use std::ops::Range;
@@ -15,54 +15,56 @@ use super::engine::{Network, Outputs};
 use super::rgb_buffer::RgbBuffer;
 use crate::picture::{Rect, TextLine};
 
-/// Every line is brought to this height. With less of it, and a margin above and
-/// below, a line takes fewer columns, but letters of 11 pixels are read worse.
+/// Height in pixels to which every line is scaled. A smaller height with a
+/// margin above and below takes fewer columns, but letters of 11 pixels are
+/// read worse.
 const HEIGHT: u32 = 48;
-/// Columns of a line are padded to a multiple of this; its steps are half as
-/// many as there are in it.
+/// Alignment of a line's width, in columns: two steps.
 const STRIDE: u32 = 16;
-/// Columns of the picture a step stands for.
+/// Picture columns per step.
 const STEP: u32 = 8;
-/// Columns the network is given at once: those of a piece of a line, or of all
-/// lines that are read together. A longer line is read in pieces, as squeezed
-/// letters can't be read.
+/// Maximum number of columns per run of the network: those of a piece of a
+/// line, or of all lines read together. A longer line is read in pieces, as
+/// squeezed letters are illegible.
 const LONGEST: u32 = 6400;
-/// Columns around the end of a piece among which the emptiest is where it ends.
+/// Columns searched at the end of a piece for the emptiest one, where it is
+/// cut.
 const SEAM: u32 = 96;
 /// Minimum cost of a line, in columns.
 const LEAST: u64 = 300;
-/// Columns of lines that are read before they are told of: a tenth of a second
-/// or so, and enough lines that some are of one width.
+/// Columns of lines read before they are reported: about 0.1 s of work, and
+/// enough lines for some to have equal width.
 const PORTION: u64 = 16_000;
-/// The class that stands for "no character here".
+/// CTC blank class: no character at this step.
 const BLANK: usize = 0;
-/// From this probability among the characters considered on, all are weighed for
-/// some of a piece's characters only: what the rest lose to the others is what
-/// those lose. In another alphabet all lose, in a drawing few come so far.
+/// Probability among the considered characters from which on only a sample of a
+/// piece's characters is checked against all classes: the share lost by the
+/// sample is applied to the rest. In another alphabet all lose, and in a
+/// drawing few reach this value.
 const CLEAR: f32 = 0.99;
-/// Clear characters of which the first is weighed.
+/// Sampling interval of clear characters, starting with the first.
 const ONE_IN: usize = 4;
-/// Characters weighed at once. What the network gives for them, a float for
-/// each class it knows, stays in the processor's cache.
+/// Maximum number of characters checked at once, so that the network's output,
+/// a float per class, stays in the CPU cache.
 const WEIGHED: usize = 32;
 
-/// Characters looked for, and the networks that find them.
+/// Considered characters, and the networks that recognise them.
 #[derive(Debug)]
 pub(super) struct Recogniser {
     body: Network,
     head: Network,
-    /// Classes and characters in the order of the body's scores, of which the
-    /// first is blank.
+    /// Classes and characters in the order of the body's scores; the first is
+    /// blank.
     characters: Vec<(usize, char)>,
-    /// Memory of the body's input.
+    /// Buffer for the body's input.
     values: Vec<f32>,
 }
 
-/// Part of a line that the network is given as one.
+/// Part of a line that the network reads at once.
 struct Piece {
     /// Index of its line.
     line: usize,
-    /// The whole line.
+    /// Pixels of the whole line.
     pixels: Rc<RgbBuffer>,
     columns: Range<u32>,
 }
@@ -78,21 +80,22 @@ struct Letter {
     piece: usize,
     character: char,
     class: usize,
-    /// Position of its step's features.
+    /// Index of its step's features.
     step: usize,
-    /// Among the characters considered.
+    /// Probability among the considered characters.
     probability: f32,
 }
 
-/// Text of a piece, and the probability of each character.
+/// Text of a piece, and the sums of its characters' probabilities.
 #[derive(Debug, Clone, Default)]
 struct PieceText {
     text: String,
-    /// Sum of those weighed among all, and of the others among those considered.
+    /// Sum over checked characters, among all classes; then over the others,
+    /// among the considered ones.
     weighed: f32,
     others: f32,
-    /// Sums of the clear ones that were weighed, among all and among those
-    /// considered.
+    /// Sums over the checked clear characters: among all classes, and among the
+    /// considered ones.
     clear: (f32, f32),
 }
 
@@ -102,7 +105,8 @@ impl PieceText {
             0 => 0.0,
             count => {
                 let (all, considered) = self.clear;
-                // Others are there only if some like them were weighed.
+                // Unchecked characters exist only if some clear ones were
+                // checked.
                 let share = all / considered.max(CLEAR);
                 (self.weighed + self.others * share) / count as f32
             }
@@ -110,8 +114,8 @@ impl PieceText {
     }
 }
 
-/// Classes and characters considered, of all that a network has: blank first,
-/// the space last, which is in no dictionary.
+/// Considered classes and characters of a network with that many classes: blank
+/// first, the space last, which is not in the dictionary.
 fn characters(classes: usize) -> Vec<(usize, char)> {
     let lines = include_str!("dictionary.txt").lines();
     let known = lines.map(|line| {
@@ -129,13 +133,13 @@ fn characters(classes: usize) -> Vec<(usize, char)> {
     blank.chain(known).chain([space]).collect()
 }
 
-/// Classes of those characters.
+/// Classes of the considered characters.
 pub(super) fn classes(all: usize) -> Vec<usize> {
     let characters = characters(all).into_iter();
     characters.map(|(class, _)| class).collect()
 }
 
-/// Lines in their order, as many at once as make a good number of columns.
+/// Batches of lines, in order, each with about [`PORTION`] columns.
 pub(super) fn portions(lines: &[Rect]) -> impl Iterator<Item = &[Rect]> {
     let mut rest = lines;
     std::iter::from_fn(move || {
@@ -155,7 +159,7 @@ pub(super) fn portions(lines: &[Rect]) -> impl Iterator<Item = &[Rect]> {
 }
 
 impl Recogniser {
-    /// Puts the two networks together, of which the head knows that many
+    /// Combines the two networks; `classes` is the number of the head's
     /// classes.
     pub(super) fn new(body: Network, head: Network, classes: usize) -> Self {
         Self {
@@ -166,13 +170,13 @@ impl Recogniser {
         }
     }
 
-    /// Columns of the network that reading a line takes.
+    /// Network columns that reading a line takes.
     pub(super) fn cost(rect: &Rect) -> u64 {
         u64::from(columns(rect)).max(LEAST)
     }
 
-    /// Text of each line of a picture, in the order of the lines. `image` shows
-    /// the part `seen` of it, within which the lines are.
+    /// Text of each line of a picture, in the order given. `image` is the part
+    /// `seen` of it, which contains the lines.
     pub(super) fn read(
         &mut self,
         image: &RgbBuffer,
@@ -183,7 +187,7 @@ impl Recogniser {
             .map(|rect| TextLine {
                 text: String::new(),
                 rect: *rect,
-                // No surer than the least sure of its pieces.
+                // Lowered to the confidence of its least certain piece.
                 confidence: 1.0,
             })
             .collect();
@@ -220,7 +224,7 @@ impl Recogniser {
         Ok(whole)
     }
 
-    /// Text of pieces of one width.
+    /// Text of pieces of equal width.
     fn read_together(&mut self, pieces: &[&Piece]) -> Result<Vec<PieceText>, ReadError> {
         let width = pieces.first().map_or(STRIDE, |piece| piece.width());
         let shape = [pieces.len(), 3, HEIGHT as usize, width as usize];
@@ -282,7 +286,7 @@ impl Recogniser {
         Ok(texts)
     }
 
-    /// Probability of each letter among all that the network knows.
+    /// Probability of each letter among all classes.
     fn weigh(
         &mut self,
         letters: &[&Letter],
@@ -313,14 +317,14 @@ fn unexpected(whose: &str, shape: &[usize]) -> ReadError {
     ReadError(format!("{whose} has shape {shape:?}"))
 }
 
-/// Probability of one of the scores among them.
+/// Softmax probability of one of the scores.
 fn probability(scores: &[f32], of: usize) -> f32 {
     let all: f32 = scores.iter().map(|score| (score - scores[of]).exp()).sum();
     1.0 / all
 }
 
-/// Letters to weigh among all that the network knows: each that is not clear,
-/// and one in some of the clear ones of each piece, its first among them.
+/// Letters to check against all classes: each unclear one, and every
+/// [`ONE_IN`]th clear one of each piece, starting with its first.
 fn to_weigh(letters: &[Letter]) -> Vec<usize> {
     let mut weighed = Vec::new();
     let (mut piece, mut clear) = (usize::MAX, 0);
@@ -337,7 +341,7 @@ fn to_weigh(letters: &[Letter]) -> Vec<usize> {
     weighed
 }
 
-/// Steps at which a character begins, and its place among the scores.
+/// Steps at which a character begins, and its index among the scores.
 fn decode<'a>(steps: impl Iterator<Item = &'a [f32]>) -> impl Iterator<Item = (usize, usize)> {
     let best = steps.map(|scores| {
         let all = scores.iter().enumerate();
@@ -351,7 +355,7 @@ fn decode<'a>(steps: impl Iterator<Item = &'a [f32]>) -> impl Iterator<Item = (u
         .filter(move |(_, best)| std::mem::replace(&mut before, *best) != *best && *best != BLANK)
 }
 
-/// Pieces that are read together: of one width, as padding changes what is read.
+/// Batches of pieces of equal width, as padding affects the result.
 fn batches(pieces: &[Piece]) -> Vec<Vec<usize>> {
     let mut order: Vec<_> = (0..pieces.len()).collect();
     order.sort_by_key(|piece| pieces[*piece].width());
@@ -364,14 +368,14 @@ fn batches(pieces: &[Piece]) -> Vec<Vec<usize>> {
     batches
 }
 
-/// Columns of a line that was brought to its height.
+/// Width of a line scaled to [`HEIGHT`], in columns.
 fn columns(rect: &Rect) -> u32 {
     (rect.width * HEIGHT)
         .div_ceil(rect.height.max(1))
         .max(STRIDE)
 }
 
-/// A line in pieces the network takes, each of which ends where least is drawn.
+/// Pieces of a line that fit the network, each cut at the emptiest column.
 fn cuts(line: &RgbBuffer) -> Vec<Range<u32>> {
     let mut pieces = Vec::new();
     let mut from = 0;
@@ -386,7 +390,7 @@ fn cuts(line: &RgbBuffer) -> Vec<Range<u32>> {
     pieces
 }
 
-/// Difference between the darkest and the brightest of a column.
+/// Contrast of a column: difference between its brightest and darkest pixel.
 fn ink(line: &RgbBuffer, x: u32) -> u8 {
     let column = (0..line.height()).map(|y| line.pixel(x, y)[1]);
     let (dark, bright) = column.fold((u8::MAX, 0), |(dark, bright), value| {
@@ -395,8 +399,8 @@ fn ink(line: &RgbBuffer, x: u32) -> u8 {
     bright.saturating_sub(dark)
 }
 
-/// Pieces channels first (blue, green, red), from -1 to 1, each padded with
-/// grey to a width.
+/// Fills the input with pieces, channels first (blue, green, red), from -1 to
+/// 1, each padded with grey to a width.
 fn fill(values: &mut Vec<f32>, pieces: &[&Piece], width: u32) {
     let (width, height) = (width as usize, HEIGHT as usize);
     values.clear();
@@ -449,7 +453,7 @@ mod tests {
             .collect();
         let letters: Vec<_> = decode(steps.iter().map(Vec::as_slice)).collect();
         assert_eq!(letters, [(1, 2), (4, 2), (5, 1), (9, 3)]);
-        // As sure of a letter as of none: none.
+        // Equal or undefined scores: no character.
         let unsure = [[0.0_f32; 3], [f32::NAN; 3]];
         assert_eq!(decode(unsure.iter().map(|step| &step[..])).count(), 0);
     }
@@ -474,7 +478,8 @@ mod tests {
         let half = probability(&[1.0, 1.0, f32::NEG_INFINITY], 1);
         assert!((half - 0.5).abs() < 1e-6);
         assert!((probability(&[0.0, 9.0], 1) - 0.999_877).abs() < 1e-5);
-        // Two of four clear letters were weighed, and lost a half to others.
+        // Two of four clear letters were checked, and lost half to other
+        // classes.
         let text = PieceText {
             text: "abcd".to_owned(),
             weighed: 1.0,

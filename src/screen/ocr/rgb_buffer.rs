@@ -1,5 +1,4 @@
-//! Part of a picture in red, green and blue, and its resizing to what the
-//! networks take.
+//! RGB copy of a part of a picture, and its resizing to the networks' input.
 
 use super::ReadError;
 use crate::picture::Rect;
@@ -12,7 +11,8 @@ pub(super) struct RgbBuffer {
 }
 
 impl RgbBuffer {
-    /// Takes pixels row by row, as many as there are in it.
+    /// Creates a buffer from pixels row by row; their number must match the
+    /// size.
     pub(super) fn new(width: u32, height: u32, pixels: Vec<[u8; 3]>) -> Self {
         Self {
             width,
@@ -21,7 +21,7 @@ impl RgbBuffer {
         }
     }
 
-    /// Makes each pixel from its column and row.
+    /// Creates each pixel from its column and row.
     #[cfg(test)]
     pub(super) fn from_fn(
         width: u32,
@@ -49,7 +49,7 @@ impl RgbBuffer {
         self.pixels.chunks_exact(self.width.max(1) as usize)
     }
 
-    /// Rows of a part that is within the picture.
+    /// Rows of a part, which must be within the picture.
     pub(super) fn part(&self, part: &Rect) -> impl Iterator<Item = &[[u8; 3]]> {
         let columns = part.x as usize..part.right() as usize;
         let rows = self.rows().skip(part.y as usize).take(part.height as usize);
@@ -82,7 +82,7 @@ impl RgbBuffer {
                     *sum += weight * value;
                 }
             }
-            // Weights sum up to 1, so that a mean of bytes is a byte.
+            // Weights sum to 1, so a weighted mean of bytes fits a byte.
             let samples = |pixel: &[f32; 3]| pixel.map(|sum| sum as u8);
             pixels.extend(sums.as_chunks().0.iter().map(samples));
         }
@@ -94,11 +94,11 @@ impl RgbBuffer {
     }
 }
 
-/// Triangle filter along one axis: for each sample of the result the first one
-/// of the source that counts, and the weights of it and those after it.
+/// Triangle filter along one axis: for each output sample, the first source
+/// sample and the weights from there on.
 struct Taps {
     first: Vec<usize>,
-    /// As many for each sample of the result.
+    /// Weights, equally many per output sample.
     weights: Vec<f32>,
     each: usize,
 }
@@ -134,7 +134,7 @@ impl Taps {
         self.first.iter().copied().zip(weights)
     }
 
-    /// Adds a row of the result's width, with three values a pixel.
+    /// Adds a row of the output's width, with three values per pixel.
     fn widen(&self, row: &[[u8; 3]], into: &mut Vec<f32>) {
         for (first, weights) in self.each() {
             let mut sums = [0.0; 3];
@@ -152,12 +152,12 @@ impl Taps {
 mod tests {
     use super::*;
 
-    /// Noise, so that each pixel that is wrongly used or left out shows.
+    /// Noise, so that any wrongly used or omitted pixel shows.
     fn noise(width: u32, height: u32) -> RgbBuffer {
         RgbBuffer::from_fn(width, height, |x, y| {
             let mixed = (x * 7919 + y * 104_729 + 1).wrapping_mul(2_654_435_761);
             let [_, red, green, blue] = mixed.to_be_bytes();
-            // Black and white too, where rounding has to saturate.
+            // Black and white too, where rounding must saturate.
             if mixed.is_multiple_of(5) {
                 [0, 255, 255 * (red & 1)]
             } else {
@@ -166,7 +166,7 @@ mod tests {
         })
     }
 
-    /// Samples of a side and their weights in a sample of the resized side.
+    /// Source samples and their weights in an output sample.
     fn weights(side: u32, resized: u32, at: u32) -> Vec<(u32, f64)> {
         let scale = f64::from(side) / f64::from(resized);
         let radius = scale.max(1.0);
@@ -182,7 +182,7 @@ mod tests {
             .collect()
     }
 
-    /// The triangle filter as it is defined, on a copy of nothing but the part.
+    /// Reference triangle filter, by its definition, on a copy of the part.
     fn reference(picture: &RgbBuffer, part: &Rect, width: u32, height: u32) -> RgbBuffer {
         RgbBuffer::from_fn(width, height, |x, y| {
             let mut sums = [0.0_f64; 3];
@@ -214,7 +214,7 @@ mod tests {
             rect(46, 24, 51, 37),
             rect(5, 60, 33, 1),
         ];
-        // Smaller, larger, across and down apart, and the same.
+        // Smaller, larger, each axis separately, and the same size.
         let sizes = [
             (17, 9),
             (1, 1),

@@ -1,5 +1,5 @@
-//! The models as they are: read by several threads, in portions, and refused
-//! when something is missing of them.
+//! Tests with the real models: reading by several threads, in portions, and
+//! errors for missing or incomplete files.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Which lines are new, and which are gone.
+//! Lines that appeared on a screen, and lines that vanished.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
@@ -13,20 +13,21 @@ static TIMES: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?i)\b(?:\d{4}-\d{2}-\d{2}[T ]?)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:Z|\s?[ap]m)?\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(?:\.\d+)?\s?(?:ms|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)(?:\s?\d+\s?(?:s|secs?|m|mins?))?(?:\s+ago)?\b";
     Regex::new(pattern).expect("the pattern is valid")
 });
-/// A shorter line changes its meaning with any letter.
+/// Minimum length, in characters, at which one letter may be misread; a shorter
+/// line changes its meaning with any letter.
 const LONG: usize = 5;
-/// A longer one may have two letters misread.
+/// Minimum length, in characters, at which two letters may be misread.
 const MIDDLING: usize = 8;
-/// A line read with less confidence is a drawing that looks like letters, or
-/// has the mouse on it.
+/// Minimum confidence of a line; below it is a drawing that looks like letters,
+/// or has the mouse pointer on it.
 pub const SURE: f32 = 0.9;
 
-/// Two texts of one screen compared, wherever on it the lines stand.
+/// Difference between two texts of a screen, regardless of where the lines are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diff {
-    /// Indexes of the later text's lines that the earlier one has not.
+    /// Indexes of the later text's lines that the earlier one lacks.
     pub appeared: Vec<usize>,
-    /// Indexes of the earlier text's lines that the later one has not.
+    /// Indexes of the earlier text's lines that the later one lacks.
     pub vanished: Vec<usize>,
 }
 
@@ -36,8 +37,8 @@ impl Diff {
     }
 }
 
-/// Lines that are new and lines that are gone. Those that only moved, tell the
-/// time, or were read a little differently are neither.
+/// Lines that appeared or vanished. Lines that only moved, differ in a time, or
+/// were read slightly differently count as neither.
 pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
     let mut known: HashMap<String, Vec<usize>> = HashMap::new();
     let earlier_lines = earlier.iter().enumerate().rev();
@@ -62,7 +63,7 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         .flat_map(|(folded, lines)| lines.into_iter().map(move |line| (line, folded.clone())))
         .collect();
     vanished.sort_unstable();
-    // Lines in the same place may have been read a little differently.
+    // Lines in the same place may have been read slightly differently.
     appeared.retain(|(index, _)| {
         let rect = later[*index].rect;
         let same = vanished.iter().position(|(old, _)| {
@@ -75,14 +76,14 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
         same.is_none()
     });
     part_alike(earlier, later, &mut vanished, &mut appeared);
-    // Lines covered by an uncertain reading can't be said to be gone.
+    // A line covered by an uncertain reading may still be there.
     let covered = |line: &TextLine| {
         let mut unsure = later.iter().filter(|other| other.confidence < SURE);
         unsure.any(|other| other.rect.meets(&line.rect))
     };
     vanished.retain(|(index, _)| !covered(&earlier[*index]));
-    // Single letters that come or go are a cursor or a mouse; a digit that
-    // takes another's place is a count.
+    // A single letter that appears or vanishes is a cursor or mouse pointer; a
+    // digit that replaces another is a count.
     let digit = |line: &TextLine| line.text.trim().parse::<u8>().is_ok();
     let replaced = |line: &TextLine, by: &[(usize, String)], of: &[TextLine]| {
         digit(line)
@@ -98,7 +99,7 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
     let words = new.iter().any(|line| !lone(line, &later[line.0]));
     appeared.retain(|line| {
         let read = &later[line.0];
-        // A cursor may be read as a 1, and as no other digit.
+        // A cursor may be read as a 1, but as no other digit.
         let count = digit(read) && (words || read.text.trim() != "1");
         !lone(line, read) || count || replaced(read, &vanished, earlier)
     });
@@ -112,13 +113,13 @@ pub fn diff(earlier: &[TextLine], later: &[TextLine]) -> Diff {
     }
 }
 
-/// A digit with its unit or sign: `0%`, `$5`.
+/// True for digits with a unit or sign: `0%`, `$5`.
 fn is_figure(text: &str) -> bool {
     let marks = text.chars().filter(|c| !c.is_whitespace()).count();
     marks > 1 && text.chars().any(|c| c.is_ascii_digit())
 }
 
-/// Takes out what is the same words in a row, found as more lines or fewer.
+/// Removes rows with the same words that were split into more or fewer lines.
 fn part_alike(
     earlier: &[TextLine],
     later: &[TextLine],
@@ -129,7 +130,7 @@ fn part_alike(
     while let Some(seed) = seeds.pop() {
         let mut old = BTreeSet::from([seed]);
         let mut new = BTreeSet::new();
-        // Lines that lie on one of the others, until no more do.
+        // Collect overlapping lines until there are no more.
         loop {
             let before = old.len() + new.len();
             let on_old = |line: &TextLine| old.iter().any(|at| in_row(&earlier[*at], line));
@@ -149,7 +150,7 @@ fn part_alike(
     }
 }
 
-/// Lines without their like, and those nobody is sure of.
+/// Unmatched lines, and those of low confidence.
 fn left<'a>(
     lines: &'a [TextLine],
     unmatched: &'a [(usize, String)],
@@ -165,7 +166,7 @@ fn in_row(a: &TextLine, b: &TextLine) -> bool {
     a.meets(b) && common * 2 > a.height.min(b.height)
 }
 
-/// From left to right; what two boxes that overlap both say is said once.
+/// Text from left to right, without the words repeated by overlapping boxes.
 fn joined(lines: &[TextLine], of: &BTreeSet<usize>) -> String {
     let mut row: Vec<&TextLine> = of.iter().map(|index| &lines[*index]).collect();
     row.sort_by_key(|line| line.rect.x);
@@ -190,7 +191,8 @@ fn folded(text: &str) -> String {
         .collect()
 }
 
-/// A letter or two, and no digit; two letters more or less are another word.
+/// True if a letter or two differ, and no digit; two letters more or fewer make
+/// another word.
 fn is_misread(a: &str, b: &str) -> bool {
     let plain = |text: &str| -> Vec<char> {
         let timeless = TIMES.replace_all(text, " ");

@@ -1,31 +1,32 @@
-//! Does a quote stand on the screen, and where?
+//! Verification of quotes: finds a quote on a screen, and its position.
 
 use super::letters::{GAP, Mark, alike, marks, of_one_word};
 use super::rows::rows;
 use crate::picture::{Rect, TextLine};
 
-/// Letters of a quote per tolerated misreading.
+/// Number of letters of a quote per tolerated misreading.
 const ONE_IN: usize = 10;
-/// Most letters of a quote that are looked for, and of lines it may span.
+/// Maximum length of a quote, in letters, and maximum number of lines it may
+/// span.
 const LONGEST: usize = 600;
 const MOST_LINES: usize = 24;
 
-/// Where a quote was found.
+/// Location of a quote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuoteLocation {
-    /// Around all of it.
+    /// Bounding box of all of it.
     pub rect: Rect,
-    /// The lines it stands on.
+    /// Indexes of its lines.
     pub lines: Vec<usize>,
 }
 
-/// Where a quote stands, nearest to where it is said to; `None` when it does
-/// not. What has neither letters nor digits is found nowhere.
+/// Finds a quote, nearest to the place given for it; `None` if it is not on the
+/// screen, or has neither letters nor digits.
 ///
-/// It begins and ends where words and numbers do. Letters of words may have been
-/// misread; digits, the points in numbers and their units may not, but for
-/// letters that look the same. A quote may run on into the cell to its right
-/// and the line right below, as people copy, and nowhere else.
+/// A match starts and ends at word or number boundaries. Letters of words may
+/// be misread; digits, decimal points and units may not, except for
+/// look-alikes. A quote may continue into the cell to its right or the line
+/// right below, as people copy text, but nowhere else.
 pub fn find(quote: &str, lines: &[TextLine], near: Option<Rect>) -> Option<QuoteLocation> {
     let mut wanted = marks(quote);
     wanted.truncate(LONGEST);
@@ -49,7 +50,7 @@ pub fn find(quote: &str, lines: &[TextLine], near: Option<Rect>) -> Option<Quote
 struct SearchableScreen<'a> {
     lines: &'a [TextLine],
     marks: Vec<Vec<Mark>>,
-    /// Where a text may go on behind each line.
+    /// Lines on which a text may continue, for each line.
     next: Vec<Vec<usize>>,
 }
 
@@ -88,7 +89,7 @@ impl<'a> SearchableScreen<'a> {
         }
     }
 
-    /// Places that begin on a line, with the letters misread.
+    /// Matches that start on a line, with their number of misread letters.
     fn places_from(&self, line: usize, wanted: &[Mark]) -> Vec<(QuoteLocation, usize)> {
         let have = &self.marks[line];
         let mut found = Vec::new();
@@ -109,7 +110,7 @@ impl<'a> SearchableScreen<'a> {
         found
     }
 
-    /// True if a word or a number begins at that mark of a line.
+    /// True if a word or a number starts at that mark of a line.
     fn begins(&self, line: usize, at: usize) -> bool {
         let mark = self.marks[line][at];
         let text = &self.lines[line].text;
@@ -119,10 +120,10 @@ impl<'a> SearchableScreen<'a> {
         mark.c != GAP && !joined && !self.splits_number(line, at.wrapping_sub(1), at)
     }
 
-    /// True if a word or a number ends with that mark of a line.
+    /// True if a word or a number ends at that mark of a line.
     fn ends(&self, line: usize, at: usize) -> bool {
         let text = &self.lines[line].text;
-        // Letter pairs that were folded into one end where the second does.
+        // A letter pair folded into one ends where the second does.
         let mut rest = text[self.marks[line][at].at..].chars();
         let mut last = rest.next();
         if let Some(next) = self.marks[line].get(at + 1)
@@ -141,8 +142,8 @@ impl<'a> SearchableScreen<'a> {
         !joined && !self.splits_number(line, at, at + 1)
     }
 
-    /// True if a number goes on from one mark to the next: over its points,
-    /// and with its sign.
+    /// True if a number continues from one mark to the next, across its decimal
+    /// point or sign.
     fn splits_number(&self, line: usize, left: usize, right: usize) -> bool {
         let marks = &self.marks[line];
         let (Some(left), Some(right)) = (marks.get(left), marks.get(right)) else {
@@ -154,7 +155,7 @@ impl<'a> SearchableScreen<'a> {
     }
 }
 
-/// Around all parts of a row.
+/// Bounding box of parts of lines.
 fn around(lines: &[TextLine], parts: &[(usize, usize)]) -> Rect {
     let rects = parts.iter().map(|(line, _)| lines[*line].rect);
     rects.reduce(|a, b| a.with(&b)).unwrap_or(Rect {
@@ -165,25 +166,25 @@ fn around(lines: &[TextLine], parts: &[(usize, usize)]) -> Rect {
     })
 }
 
-/// True if nothing else fits in between, and one stands over the other.
+/// True if the second is under the first, with no room for a line between.
 fn is_right_below(above: &Rect, below: &Rect) -> bool {
     let height = above.height.min(below.height.max(1));
     below.y < above.bottom() + height && below.x < above.right() && above.x < below.right()
 }
 
-/// Attempt to follow a quote over the screen.
+/// Attempt to match a quote along the screen.
 struct Walk<'a> {
     screen: &'a SearchableScreen<'a>,
     wanted: &'a [Mark],
-    /// Letters that may be misread.
+    /// Maximum number of misread letters.
     most: usize,
     /// Line, first and last letter.
     spans: Vec<(usize, usize, usize)>,
 }
 
 impl Walk<'_> {
-    /// Follows what is wanted from letter `at` on along a line; the letters
-    /// misread by the end, if it gets there.
+    /// Matches the quote from letter `at` on along a line; returns the number
+    /// of misread letters on success.
     fn on(
         &mut self,
         line: usize,
@@ -199,7 +200,7 @@ impl Walk<'_> {
         if start == 0 && at > 0 {
             let digits = |a: Mark, b: Mark| a.c.is_numeric() && b.c.is_numeric();
             match self.wanted.get(at) {
-                // Ends of lines keep numbers apart.
+                // A line break separates numbers.
                 Some(mark) if mark.c == GAP => at += 1,
                 Some(mark) if digits(self.wanted[at - 1], *mark) => return None,
                 _ => {}
@@ -222,7 +223,7 @@ impl Walk<'_> {
                 (None, _) => true,
                 _ => false,
             };
-            // Replaced, read too much, or not read at all.
+            // Letter misread, inserted, or missing.
             if want.loose && letter.c.is_alphabetic() && fits(wants(1), next(1)) {
                 (at, here) = (at + 1, here + 1);
             } else if want.loose && letter.loose && fits(Some(want.c), next(1)) {
@@ -274,8 +275,8 @@ impl Walk<'_> {
     }
 }
 
-/// About where the characters stand that begin at those bytes: letters are
-/// taken to be of one width.
+/// Estimated box of the characters at those byte offsets, assuming uniform
+/// character width.
 fn part(line: &TextLine, first: usize, last: usize) -> Rect {
     let all = line.text.chars().count().max(1) as f32;
     let before = |byte: usize| line.text[..byte].chars().count() as f32;
@@ -430,8 +431,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A number is found where it stands whole, and nothing that is a part
-        /// of it or that goes on is.
+        /// A number is found as a whole, but no part of it and no number that
+        /// continues it.
         #[test]
         fn numbers_are_found_whole(number in 10u32..10_000_000, cut in 1usize..7) {
             let text = number.to_string();
@@ -449,7 +450,7 @@ mod tests {
             }
         }
 
-        /// So is a line of words, from any word of it to any other.
+        /// The same for a line of words, from any word to any other.
         #[test]
         fn words_are_found_whole(words in proptest::collection::vec("[a-z]{4,9}[0-9]{0,3}", 2..8), from in 0usize..8, to in 0usize..8) {
             let (from, to) = (from.min(to).min(words.len() - 1), to.max(from).min(words.len() - 1));

@@ -1,7 +1,7 @@
-//! Letters as they are compared.
+//! Normalisation of letters for comparison.
 
-/// Lower case, letters and digits only, what OCR reads as one letter or two
-/// made one; each with the place in the text it came from.
+/// Lower-case letters and digits only, with pairs that OCR reads as one letter
+/// merged; each with its byte offset in the text.
 pub(super) fn letters(text: &str) -> Vec<(char, usize)> {
     let mut kept: Vec<(char, usize)> = Vec::with_capacity(text.len());
     for (at, c) in text.char_indices() {
@@ -22,24 +22,24 @@ pub(super) fn letters(text: &str) -> Vec<(char, usize)> {
     kept
 }
 
-/// A character that a quote is held to.
+/// Character of a quote to match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) c: char,
-    /// Where it begins in the text.
+    /// Byte offset in the text.
     pub(super) at: usize,
-    /// Flag: part of a plain word so long that a misread letter leaves it the
-    /// word it is. Numbers, names with digits in them, units and "no" are none.
+    /// Flag: part of a plain word long enough to stay recognisable with a
+    /// letter misread. False for numbers, names with digits, units and "no".
     pub(super) loose: bool,
 }
 
-/// Keeps two numbers apart.
+/// Separator between two numbers.
 pub(super) const GAP: char = ' ';
-/// Letters of a word in which one may be misread.
+/// Minimum length of a word, in letters, in which one may be misread.
 const WORD: usize = 4;
 
-/// Letters and digits as [`letters`] makes them, with what makes numbers: the
-/// points in them, signs, percent and currencies, and a [`GAP`] between two.
+/// Letters and digits as in [`letters`], with what belongs to numbers: decimal
+/// points, signs, percent and currencies, and a [`GAP`] between two numbers.
 pub(super) fn marks(text: &str) -> Vec<Mark> {
     let chars: Vec<(usize, char)> = text.char_indices().collect();
     let digit = |at: Option<usize>| at.is_some_and(|at| is_digit(&chars, at));
@@ -98,8 +98,7 @@ pub(super) fn marks(text: &str) -> Vec<Mark> {
     marks
 }
 
-/// True if a digit stands there, or a letter that looks like one beside one:
-/// the O of `1,O24`.
+/// True for a digit, or for a look-alike letter next to one: the O of `1,O24`.
 fn is_digit(chars: &[(usize, char)], at: usize) -> bool {
     let numeric = |at: usize| chars.get(at).is_some_and(|(_, c)| c.is_numeric());
     let looks = |c: char| {
@@ -110,7 +109,7 @@ fn is_digit(chars: &[(usize, char)], at: usize) -> bool {
     numeric(at) || (chars.get(at).is_some_and(|(_, c)| looks(*c)) && beside())
 }
 
-/// Where letters and digits stand without a break.
+/// Ranges of consecutive letters and digits.
 fn words(text: &str) -> Vec<std::ops::Range<usize>> {
     let mut words: Vec<std::ops::Range<usize>> = Vec::new();
     for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
@@ -123,8 +122,8 @@ fn words(text: &str) -> Vec<std::ops::Range<usize>> {
     words
 }
 
-/// True if two adjacent characters belong to one word, or to one number.
-/// Scripts without blanks have no ends of words to go by.
+/// True if two adjacent characters belong to one word or number. Scripts
+/// without blanks have no word boundaries.
 pub(super) fn of_one_word(a: char, b: char) -> bool {
     let unspaced = |c: char| {
         matches!(c, '\u{e00}'..='\u{edf}' | '\u{1000}'..='\u{109f}'
@@ -134,12 +133,12 @@ pub(super) fn of_one_word(a: char, b: char) -> bool {
     a.is_alphanumeric() && b.is_alphanumeric() && !unspaced(a) && !unspaced(b)
 }
 
-/// True if OCR may have read one for the other.
+/// True if OCR may confuse the two.
 pub(super) fn alike(a: char, b: char) -> bool {
     a == b || group(a) == group(b)
 }
 
-/// Letters of one group look the same on a screen.
+/// Representative of the look-alike letters of a character.
 pub(crate) fn group(c: char) -> char {
     match c {
         '0' | 'q' => 'o',
@@ -152,9 +151,9 @@ pub(crate) fn group(c: char) -> char {
     }
 }
 
-/// Words of a text as they are searched beside how they were read: in small
-/// letters, each shape as one letter, so that `00MKilled` is `OOMKilled`.
-/// Numbers, and words that are the same either way, are left out.
+/// Normalised forms of a text's words for search, in lower case with
+/// look-alikes mapped to one letter, so that `00MKilled` matches `OOMKilled`.
+/// Omits numbers, and words that are unchanged.
 pub fn search_forms(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '|');
     words.filter_map(search_form).collect()
@@ -167,14 +166,15 @@ fn search_form(word: &str) -> Option<String> {
     (!number && form != word).then_some(form)
 }
 
-/// A word in letters that stand for their shape, a number too.
+/// Word, or number, with look-alikes mapped to one letter.
 pub fn shape_of(word: &str) -> String {
     let word = word.replace('|', "l");
     letters(&word).into_iter().map(|(c, _)| group(c)).collect()
 }
 
-/// The number that a word may be of which a digit was typed or read as a
-/// letter: `O1` is 01. `None` of a word without a digit, or of another one.
+/// Number that a word stands for if some of its digits were typed or read as
+/// letters: `O1` is 01. `None` without a digit, with other letters, or for a
+/// plain number.
 pub fn number_of(word: &str) -> Option<String> {
     let digit = |c: char| match group(c) {
         'o' => Some('0'),
@@ -201,7 +201,7 @@ pub fn number_of(word: &str) -> Option<String> {
     })?
 }
 
-/// True if taking one for the other is a misreading that changes no fact.
+/// True if reading one for the other changes no fact.
 pub(super) fn may_be_misread(a: char, b: char) -> bool {
     !a.is_numeric() && !b.is_numeric()
 }

@@ -1,9 +1,8 @@
-//! The words on a screen: put into rows, compared with what stood there
-//! before, and with what somebody says stands there.
+//! Text on a screen: grouped into rows, compared with the previous text, and
+//! searched for quotes.
 //!
-//! Forgives what OCR does: letters it takes for one another are one letter
-//! here. A digit read as another digit is not forgiven, as that is another
-//! fact.
+//! Tolerates OCR errors: letters that OCR confuses count as one here. A digit
+//! read as another digit is not tolerated, as that is a different fact.
 
 mod diff;
 mod grounding;

@@ -1,20 +1,20 @@
-//! Lines beside each other are one row.
+//! Rows of text: lines side by side joined into one text.
 
 use crate::picture::{Rect, TextLine};
 
-/// Boxes nearer than this, in heights of the line, may be one word.
+/// Maximum gap between boxes that may be one word, in line heights.
 const ONE_WORD: f32 = 0.7;
 
-/// Row of a screen: its lines as one text, two blanks between cells, one
-/// between boxes so near that they may be one word.
+/// Row of a screen: its lines as one text, with two blanks between cells, and
+/// one between boxes close enough to be one word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextRow {
     pub text: String,
-    /// Index of the line, and where in the text it begins.
+    /// Index of each line, and its byte offset in the text.
     pub parts: Vec<(usize, usize)>,
 }
 
-/// Puts lines, which stand in reading order, into rows.
+/// Groups lines, given in reading order, into rows.
 pub fn rows(lines: &[TextLine]) -> Vec<TextRow> {
     let mut rows: Vec<TextRow> = Vec::new();
     let mut last: Option<Rect> = None;
