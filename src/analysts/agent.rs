@@ -1,9 +1,9 @@
-//! Analysis loop of one analyst: which of its streams is looked at next.
+//! Analysis loop of an analyst: schedules scans of its streams.
 //!
-//! Each stream has its own look ([`StreamLook`]), and several may be under way.
-//! Rules look at every reading as it is made. Requests to a hosted model begin
-//! at the analyst's pace ([`LookPace`]); the stream looked at longest ago goes
-//! first, then they share the queue of the model's governor.
+//! Each stream has its own scanner ([`StreamLook`]); several may run at once.
+//! Rules scan every OCR reading as it is made. Requests to a hosted model start
+//! at the analyst's pace ([`LookPace`]), the stream scanned longest ago first,
+//! and then share the queue of the model's governor.
 
 mod look;
 mod shared;
@@ -30,12 +30,12 @@ use super::{AgentContext, AgentSpec};
 use look::StreamLook;
 use shared::AgentShared;
 
-/// Before a stream is looked at again whose look found nothing to ask.
+/// Minimum wait before the next scan of a stream that had nothing to ask.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Longest wait before a look that failed is started again.
+/// Maximum backoff before a failed scan is restarted.
 const LONGEST_RESTART: Duration = Duration::from_secs(60);
 
-/// An analyst at work.
+/// Running analyst.
 #[derive(Debug)]
 pub struct Agent {
     shared: Arc<AgentShared>,
@@ -47,14 +47,14 @@ pub struct Agent {
     shutdown: CancellationToken,
 }
 
-/// Turn of a stream.
+/// Scan schedule of a stream.
 #[derive(Debug)]
 struct StreamTurn {
-    /// `None` while it is under way.
+    /// `None` while a scan is running.
     look: Option<StreamLook>,
-    /// Start of its last look.
+    /// Start of the last scan.
     started: Option<Instant>,
-    /// Earliest time of the next one, whatever the interval.
+    /// Earliest start of the next scan, whatever the interval.
     not_before: Option<Instant>,
     restarts: Backoff,
 }
@@ -63,7 +63,7 @@ struct StreamTurn {
 struct LookUnderWay {
     stream: StreamName,
     started: Instant,
-    /// `None` where no pace is kept.
+    /// `None` if requests are not paced.
     slot: Option<LookSlot>,
 }
 
@@ -77,7 +77,7 @@ impl StreamTurn {
         }
     }
 
-    /// Time from which it may be looked at, `interval` after its last look.
+    /// Earliest time of the next scan: `interval` after the last one.
     fn from(&self, interval: Duration) -> Option<Instant> {
         let rested = self.started.map(|started| started + interval);
         rested.max(self.not_before)
@@ -90,8 +90,8 @@ impl Agent {
         Self::with(member, context, None, (never.clone(), never))
     }
 
-    /// Analyst whose reports go to the panel. It takes up nothing new once it is
-    /// `leaving`, and leaves off what is under way at `shutdown`.
+    /// Creates an analyst whose reports go to the panel. It starts no new scan
+    /// once it is `leaving`, and cancels running ones at `shutdown`.
     pub(super) fn seated(
         member: AgentSpec,
         context: AgentContext,
@@ -118,8 +118,8 @@ impl Agent {
         }
     }
 
-    /// Ends when it is to leave, after what is under way; or at the shutdown,
-    /// when that has been left off.
+    /// Runs until it is to leave and the running scans have ended, or until the
+    /// shutdown has cancelled them.
     pub(super) async fn run(mut self) {
         let leaving = self.shared.leaving.clone();
         loop {
@@ -137,7 +137,7 @@ impl Agent {
             };
             tokio::select! {
                 () = self.shutdown.cancelled() => {
-                    // Waited for, so that nothing is published after this returns.
+                    // Awaited, so that nothing is published after this returns.
                     self.looks.shutdown().await;
                     return;
                 }
@@ -149,8 +149,8 @@ impl Agent {
         }
     }
 
-    /// Looks once at the stream next in turn that shows anything new, whatever
-    /// the interval; false when there is none.
+    /// Scans the next stream in turn that has changes, whatever the interval;
+    /// false if there is none.
     pub async fn look(&mut self) -> bool {
         for stream in self.in_turn() {
             let Some(turn) = self.streams.get_mut(&stream) else {
@@ -167,7 +167,7 @@ impl Agent {
         false
     }
 
-    /// Starts the looks that are due; returns when the next may be.
+    /// Starts the scans that are due; returns when the next one may start.
     fn start_looks(&mut self) -> Option<Instant> {
         let shared = Arc::clone(&self.shared);
         let link = shared.member.chain.current(&shared.context);
@@ -221,14 +221,13 @@ impl Agent {
         next
     }
 
-    /// The live streams that are this agent's, the one looked at longest ago
-    /// first.
+    /// Live streams of this analyst, the one scanned longest ago first.
     fn in_turn(&mut self) -> Vec<StreamName> {
         let shared = &self.shared;
         let wanted = &shared.member.config.streams;
         let mut live = shared.context.frames.live();
         live.retain(|stream| wanted.is_empty() || wanted.contains(stream));
-        // A look under way is not lost sight of.
+        // The entry of a running scan is kept.
         self.streams
             .retain(|stream, turn| turn.look.is_none() || live.contains(stream));
         shared.retain(&live);
@@ -238,7 +237,7 @@ impl Agent {
                 self.streams.insert(stream.clone(), StreamTurn::new(look));
             }
         }
-        // They come by name; `None` first.
+        // The list is sorted by name; `None` sorts first.
         live.sort_by_key(|stream| self.streams.get(stream).and_then(|turn| turn.started));
         live
     }
@@ -279,8 +278,8 @@ impl Agent {
         }
     }
 
-    /// Says what it waits for, until it has looked at anything: then the status
-    /// of the last look stays readable.
+    /// Sets the status to the reason of the wait, until the first scan: then
+    /// the status of the last scan stays readable.
     fn say_idle(&self) {
         if !self.under_way.is_empty() {
             return;

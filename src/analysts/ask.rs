@@ -1,6 +1,6 @@
-//! Puts people's questions to the configured model: within its quota and
-//! the budget, one at a time, so that no flood of them keeps the analysts
-//! from looking.
+//! Service that answers people's questions with the configured model: within
+//! its quota and the budget, one at a time, so that many questions do not delay
+//! the analysts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use watchtower_models::model::{Answered, AskQuestion, Failure, QuestionAnswerer,
 use super::budgeted_ask::AskTerms;
 use super::{AgentContext, AgentSet};
 
-/// A person waits.
+/// Maximum time for an answer, as a person is waiting.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Cheap to clone. Its model follows `agents.toml`.
+/// Handle of the service; cheap to clone. Its model follows `agents.toml`.
 #[derive(Debug, Clone)]
 pub struct AskService {
     agents: watch::Receiver<AgentSet>,
@@ -59,7 +59,7 @@ impl AskService {
                 return Err(Failure::no_answer(why));
             }
             let lease = chain.turn(0, &self.context, |_| {}).await;
-            // No status shows it, and no transcript is kept of it.
+            // It is shown in no status, and no transcript is stored.
             let terms = AskTerms {
                 state: String::new(),
                 wait_for_room: None,

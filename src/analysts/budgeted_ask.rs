@@ -1,9 +1,9 @@
-//! Budgeted model request, the same for a frame, a review and a person's question.
+//! Budgeted model request, shared by frames, reviews and people's questions.
 //!
-//! The gate has let it pass ([`ModelChain::turn`](super::ModelChain::turn)).
-//! Then, in this order: the question is prepared for the model whose turn it
-//! is, its worst cost is reserved and kept for a restart, the model is asked,
-//! and gate and budget are settled.
+//! The gate has admitted it ([`ModelChain::turn`](super::ModelChain::turn)).
+//! Then, in this order: the question is prepared for the selected model, its
+//! worst-case cost is reserved and persisted, the model is asked, and gate and
+//! budget are settled.
 //!
 //! Callers differ for a reason:
 //!
@@ -30,12 +30,12 @@ use super::governor::{Permit, QueuePlace};
 use super::model_chain::ChainLink;
 use crate::budget::{BudgetWait, Reserved, persist};
 
-/// Terms of a caller.
+/// Request terms of a caller.
 #[derive(Debug, Clone)]
 pub(super) struct AskTerms {
     /// Status while the model is asked.
     pub(super) state: String,
-    /// Longest wait for the budget; none for a person's question, which fails
+    /// Maximum wait for the budget; `None` for a person's question, which fails
     /// at once.
     pub(super) wait_for_room: Option<Duration>,
 }
@@ -43,7 +43,7 @@ pub(super) struct AskTerms {
 /// Settled request.
 #[derive(Debug)]
 pub(super) struct SettledAsk {
-    /// Place in the chain of the model that was asked.
+    /// Position in the chain of the model asked.
     pub(super) place: usize,
     pub(super) result: Result<Reply, Failure>,
     pub(super) span: AskSpan,
@@ -63,12 +63,12 @@ pub(super) struct ModelLease {
     link: ChainLink,
     place: usize,
     permit: Option<Permit>,
-    /// Until the cost is reserved: who comes later reserves later.
+    /// Held until the cost is reserved, so that later requests reserve later.
     queued: Option<QueuePlace>,
     reserved: Option<Reserved>,
 }
 
-/// Request without room in the budget: nothing was sent.
+/// Request rejected by the budget: nothing was sent.
 #[derive(Debug)]
 pub(super) struct NoRoom {
     /// Reason, for a status.
@@ -78,7 +78,8 @@ pub(super) struct NoRoom {
 }
 
 impl ModelLease {
-    /// `admitted`: by the governor; none for a model that has none.
+    /// Creates a lease; `admitted` is the governor's permit, `None` without a
+    /// governor.
     pub(super) fn new(
         link: ChainLink,
         place: usize,
@@ -98,7 +99,7 @@ impl ModelLease {
         &self.link
     }
 
-    /// Place of the model in the chain.
+    /// Position of the model in the chain.
     pub(super) fn place(&self) -> usize {
         self.place
     }
@@ -108,8 +109,8 @@ impl ModelLease {
     }
 
     /// Sends the question within the budget, and reports the status to `say`.
-    /// With the budget exhausted nothing is sent, and the lease is returned
-    /// before the wait: by then the question may be stale, so the caller starts
+    /// If the budget is exhausted nothing is sent, and the lease is returned
+    /// before the wait: the question may be stale by then, so the caller starts
     /// over.
     pub(super) async fn ask(
         mut self,
@@ -156,8 +157,7 @@ impl ModelLease {
         })
     }
 
-    /// Reserves the worst cost, and keeps that for a restart, before anything is
-    /// sent.
+    /// Reserves the worst-case cost, and persists it before anything is sent.
     async fn reserve(
         &mut self,
         bound: CostBound,

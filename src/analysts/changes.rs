@@ -10,9 +10,10 @@ use watchtower_screen::text::diff;
 
 use crate::settings::{AgentConfig, Frames};
 
-/// A larger part of the picture is the picture.
+/// Maximum share of the picture for a region: a larger one is the whole
+/// picture.
 const LARGEST: f64 = 0.4;
-/// Around a changed part, so that it is seen with what it belongs to.
+/// Margin around a changed region, so that it is seen in its context.
 const MARGIN: u32 = 16;
 
 /// State of the last frame of a stream an analyst analysed.
@@ -23,7 +24,7 @@ pub(super) struct Looked {
     told: u64,
     /// Width and height of the frame, in pixels.
     size: (u32, u32),
-    /// As it may leave.
+    /// Redacted text.
     text: Vec<TextLine>,
 }
 
@@ -38,8 +39,8 @@ impl Looked {
         }
     }
 
-    /// Changes worth telling since, up to the newest of these pictures, that are
-    /// on none of them: others came before they could be shown.
+    /// Reportable changes up to the newest of these frames that are on none of
+    /// them: others replaced them before they could be shown.
     pub(super) fn unshown(&self, shown: &[Arc<Frame>]) -> u64 {
         let mut told: Vec<u64> = shown.iter().map(|frame| frame.told).collect();
         told.retain(|told| *told > self.told);
@@ -48,9 +49,9 @@ impl Looked {
         (newest - self.told).saturating_sub(told.len() as u64)
     }
 
-    /// True if a picture shows anything not analysed yet. With OCR the scenes
-    /// are compared; without it a change must have been detected: a heartbeat
-    /// alone would be paid for twice a minute.
+    /// True if a frame shows anything not analysed yet. With OCR the scenes are
+    /// compared; without it a change must have been detected: a heartbeat alone
+    /// would cost two requests a minute.
     pub(super) fn is_before(&self, frame: &Frame) -> bool {
         match frame.text {
             Some(_) => self.scene != frame.scene,
@@ -59,7 +60,7 @@ impl Looked {
     }
 }
 
-/// News of `frame` against the last one looked at, as it may leave.
+/// Changes of `frame` since the last one analysed, redacted.
 pub(super) fn since(
     last: Option<&Looked>,
     frame: &RedactedFrame,

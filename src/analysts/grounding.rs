@@ -11,15 +11,15 @@ use watchtower_screen::text;
 
 use super::Policy;
 
-/// A shorter value may be part of any word.
+/// Minimum length of a masked value: a shorter one may be part of any word.
 const SHORTEST_VALUE: usize = 4;
 
-/// The bound on a finding that is not proven.
+/// Bound on the severity of an unverified finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) worst: Severity,
-    /// Without a quote there is no proof. A rule that found something on the
-    /// screen needs none.
+    /// True if a finding without a verified quote is unverified. Rules that
+    /// matched the screen need no quote.
     pub(super) needs_quote: bool,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn ground(observation: &mut Observation, frame: &Frame, redact: Redac
         .evidence
         .iter()
         .any(|evidence| evidence.grounded == Some(true));
-    // Worst comes first.
+    // `Severity` is ordered from the highest down.
     if invented || (hold.needs_quote && !proven) {
         observation.severity = observation.severity.max(hold.worst);
     }
@@ -66,8 +66,8 @@ pub(super) fn mask_all(observation: &mut Observation, frame: &Arc<Frame>, policy
     Masks::at_home(frame, policy).hide_all(observation);
 }
 
-/// Masks in an analyst's memory what must not leave: it may stem from another
-/// policy, of rules on this machine or before `agents.toml` changed.
+/// Masks in an analyst's context what must not be sent: it may stem from
+/// another policy, of local rules or from before `agents.toml` changed.
 pub(super) fn mask_memory(memory: &mut Memory, frame: &Arc<Frame>, policy: &Policy) {
     let masks = Masks::for_asking(frame, policy);
     for one in &mut memory.reported {
@@ -79,7 +79,7 @@ pub(super) fn mask_memory(memory: &mut Memory, frame: &Arc<Frame>, policy: &Poli
     }
 }
 
-/// The secrets that were on a picture, and their names.
+/// Secrets of a frame, with the names that replace them.
 pub(super) struct Masks {
     hidden: Vec<(String, String)>,
     redact: Redact,
@@ -87,12 +87,12 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// For what is kept: secrets at least.
+    /// Masks for storage: secrets at least.
     pub(super) fn at_home(frame: &Arc<Frame>, policy: &Policy) -> Self {
         Self::of(frame, policy.redact.max(Redact::Secrets), &policy.own)
     }
 
-    /// Redacted frame to be sent under that policy.
+    /// Masks for a request under that policy.
     pub(super) fn for_asking(frame: &Arc<Frame>, policy: &Policy) -> Self {
         Self::of(frame, policy.redact, &policy.own)
     }
@@ -101,7 +101,7 @@ impl Masks {
         let frame = frame.hiding(own);
         let hidden = frame
             .hidden(redact)
-            // Not a value: letters made up where none could be read.
+            // Not a value: OCR output of an unreadable line.
             .filter(|secret| secret.kind != UNREADABLE)
             .map(|secret| (frame.value_of(secret).to_owned(), name_of(&secret.kind)))
             .filter(|(value, _)| value.len() >= SHORTEST_VALUE);

@@ -1,10 +1,10 @@
-//! The analysts: one supervised task per persona.
+//! Analysts: one supervised task per persona.
 //!
-//! An agent takes the newest frames off the bus, stream by stream, asks its
-//! model, and publishes what comes back. Rules see every reading at once. Hosted
-//! models are asked at a pace, skip what they were too slow for, and are never
-//! paid twice for an unchanged picture. What blocks an agent is reported in its
-//! log and in the roster.
+//! An analyst takes the newest frames off the bus, stream by stream, asks its
+//! model, and publishes the findings. Rules scan every OCR reading. Hosted
+//! models are asked at a limited rate, skip frames they were too slow for, and
+//! are never paid twice for an unchanged frame. A blocked analyst reports the
+//! reason in its log and status.
 
 pub mod settings;
 
@@ -58,7 +58,7 @@ pub struct AgentSpec {
 }
 
 /// Analysts, settings of their panel, and the model chain for questions.
-/// Replaced as a whole while the server runs.
+/// Replaced as a whole on a reload.
 #[derive(Debug, Clone)]
 pub struct AgentSet {
     pub members: Arc<[AgentSpec]>,
@@ -69,17 +69,17 @@ pub struct AgentSet {
     pub ask_language: AnswerLanguage,
 }
 
-/// Policy of redaction (what may leave) and of grounding (what is believed).
+/// Policy of redaction (what may be sent) and grounding (what counts as
+/// verified).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// The kinds painted over before the model sees a picture, and masked in
-    /// every text it is sent.
+    /// Kinds of secrets masked in frames and texts sent to the model.
     pub redact: Redact,
-    /// Patterns the user wants hidden besides.
+    /// Additional redaction patterns of the user.
     pub own: OwnPatterns,
-    /// The same for what is kept as evidence.
+    /// Kinds of secrets masked in stored evidence.
     pub redact_evidence: Redact,
-    /// The worst a finding may be whose quotes are not on the screen.
+    /// Maximum severity of a finding whose quotes are not on the screen.
     pub ungrounded: Severity,
 }
 
@@ -94,13 +94,13 @@ impl Policy {
         RedactedFrame::or_masked(&frame.hiding(&self.own), self.redact)
     }
 
-    /// Text without a picture at hand, masked for the model.
+    /// Masks a text that has no frame for the model.
     fn masked(&self, text: &str) -> String {
         mask_besides(text, self.redact, &self.own).into_owned()
     }
 }
 
-/// Connections of the agents to the other wings.
+/// Handles of the analysts to the other parts of the server.
 #[derive(Debug, Clone)]
 pub struct AgentContext {
     pub frames: FrameBus,
@@ -110,8 +110,8 @@ pub struct AgentContext {
     pub budget: Budget,
 }
 
-/// Runs the analysts until `shutdown`; a request in flight is cancelled then.
-/// An analyst that is removed or changed before that ends after its request in
+/// Runs the analysts until `shutdown`, which cancels requests in flight. An
+/// analyst that is removed or changed before that ends after its request in
 /// flight.
 pub async fn run(
     mut agents: watch::Receiver<AgentSet>,
@@ -158,14 +158,14 @@ pub async fn run(
             Some(Err(error)) = tasks.join_next() => {
                 tracing::error!(%error, "analyst supervisor failed");
             }
-            // With nobody on the panel there is still a shutdown to wait for.
+            // Without analysts there is still a shutdown to wait for.
             else => shutdown.cancelled().await,
         }
     }
     while tasks.join_next().await.is_some() {}
 }
 
-/// Where one member works.
+/// Supervisor of one analyst's task.
 struct AgentSupervisor {
     member: AgentSpec,
     context: AgentContext,
@@ -174,8 +174,8 @@ struct AgentSupervisor {
 }
 
 impl AgentSupervisor {
-    /// Starts the agent again when it fails, ever more slowly. Its looks fail and
-    /// are started again one by one.
+    /// Restarts the analyst with growing backoff when it fails. Its scans fail
+    /// and are restarted one by one.
     async fn supervise(self, shutdown: CancellationToken) {
         const LONGEST: Duration = Duration::from_secs(60);
         let mut backoff = Backoff::up_to(LONGEST);

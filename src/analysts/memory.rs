@@ -1,6 +1,6 @@
 //! Context of an analyst per stream: open findings it reported and observations
-//! it was not sure about. Never shared: it sees those of others in a panel
-//! discussion only.
+//! it was not sure about. Never shared: it sees those of others only in a panel
+//! discussion.
 
 use std::collections::HashMap;
 
@@ -10,9 +10,9 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_domain::finding::Finding;
 use watchtower_models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
 
-/// Age from which an unseen entry is dropped.
+/// Maximum age of an entry not seen since.
 const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
-/// Letters of a quote that are kept: enough to find it again.
+/// Characters of a quote that are kept: enough to find it again.
 const LONGEST_QUOTE: usize = 120;
 
 #[derive(Debug, Default)]
@@ -21,8 +21,7 @@ pub(super) struct Memories {
 }
 
 impl Memories {
-    /// True if the stream has a context: anything was ever reported of it, or
-    /// asked about.
+    /// True if the stream has a context: a report on it, or an earlier request.
     pub(super) fn knows(&self, stream: &StreamName) -> bool {
         self.streams.contains_key(stream)
     }
@@ -35,8 +34,8 @@ impl Memories {
         memory.clone()
     }
 
-    /// Takes in what came of what was `asked` about, and returns what has
-    /// ended.
+    /// Applies the follow-up of the context that was sent (`asked`), and
+    /// returns the entries that have ended.
     pub(super) fn follow_up(
         &mut self,
         stream: &StreamName,
@@ -55,7 +54,7 @@ impl Memories {
         gone
     }
 
-    /// Another finding about one incident takes the place of the last.
+    /// Stores a report; it replaces the last one of the same incident.
     pub(super) fn reported(&mut self, finding: &Finding) {
         let Some(incident) = finding.incident else {
             return;

@@ -1,4 +1,4 @@
-//! Counters of agents, panels and the budget.
+//! Counters of the analysts, panel discussions and the budget.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -23,11 +23,11 @@ pub struct AnalystMetrics {
     model_usd: Family<ModelLabel, Counter<f64, AtomicU64>>,
     budget_step: Gauge,
     latency: Family<ProviderLabel, Histogram, fn() -> Histogram>,
-    /// Frames an agent skipped because a newer one was there.
+    /// Frames skipped because a newer one had arrived.
     pub dropped_frames: Counter,
-    /// Changes of a screen that an agent's model was never shown.
+    /// Changes of a screen that an analyst's model was never shown.
     pub dropped_changes: Counter,
-    /// Findings of a model that made no sense.
+    /// Invalid findings of a model.
     pub dropped_findings: Counter,
 }
 
@@ -64,18 +64,18 @@ struct ModelLabel {
     model: String,
 }
 
-/// Outcome of a panel, in which agents answer each other.
+/// Outcome of a panel discussion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PanelEnd {
     /// With a verdict.
     Settled,
     /// No analyst had an opinion.
     NoView,
-    /// Opinions, and no verdict.
+    /// With opinions, but without a verdict.
     Unsettled,
-    /// Not held: too many are waiting.
+    /// Not held: the queue is full.
     Crowded,
-    /// Not held: the hour's panels are used up.
+    /// Not held: hourly limit reached.
     OverHour,
     /// Not held: the budget is running out.
     OverBudget,
@@ -118,8 +118,8 @@ impl AnalystMetrics {
         }
     }
 
-    /// Makes an agent's series exist from the start, so that zero differs from
-    /// a missing series.
+    /// Creates an analyst's series at the start, so that zero differs from a
+    /// missing series.
     pub fn introduce_agent(&self, agent: &str) {
         for outcome in AnswerOutcome::ALL {
             drop(self.answers.get_or_create(&answer_labels(agent, outcome)));
@@ -144,7 +144,7 @@ impl AnalystMetrics {
             .inc();
     }
 
-    /// Counts a finding that was stored so long after the change on the screen.
+    /// Counts a stored finding by its latency since the change on the screen.
     pub fn finding_latency(&self, provider: &str, latency: Duration) {
         let label = ProviderLabel {
             provider: provider.to_owned(),
@@ -154,7 +154,7 @@ impl AnalystMetrics {
             .observe(latency.as_secs_f64());
     }
 
-    /// Counts the tokens of a model's answer to an agent.
+    /// Counts the tokens of a model's answer to an analyst.
     pub fn usage(&self, agent: &str, usage: TokenUsage) {
         self.tokens(agent, "prompt", usage.prompt_tokens);
         self.tokens(agent, "cached", usage.cached_tokens);
@@ -170,7 +170,7 @@ impl AnalystMetrics {
         self.tokens.get_or_create(&labels).inc_by(count);
     }
 
-    /// Counts what was settled with a model, `provider:name`.
+    /// Counts requests and cost settled with a model, `provider:name`.
     pub fn spent(&self, model: &str, requests: u64, micro_usd: u64) {
         let label = ModelLabel {
             model: model.to_owned(),
@@ -185,7 +185,7 @@ impl AnalystMetrics {
             .set(i64::try_from(step).unwrap_or(i64::MAX));
     }
 
-    /// Counts a panel, or one that was not held.
+    /// Counts a panel discussion, held or not.
     pub fn panel(&self, end: PanelEnd) {
         let end = end.as_str();
         self.panels.get_or_create(&PanelLabel { end }).inc();
@@ -198,8 +198,8 @@ impl Default for AnalystMetrics {
     }
 }
 
-/// Finest around what rules are to keep, 1.5 and 3 s; up to what a hosted model
-/// that waits for its quota takes.
+/// Buckets are finest around the targets of rules, 1.5 and 3 s, and reach the
+/// latency of a hosted model that waits for its quota.
 fn latency_histogram() -> Histogram {
     Histogram::new([
         0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0, 20.0, 60.0, 300.0,

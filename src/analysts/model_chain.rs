@@ -1,8 +1,8 @@
 //! Model chain of an analyst: its models, in the order they are asked.
 //!
-//! The first that can be asked is. One that is shut off for more than the
-//! moment (a quota used up, a key refused, a circuit open, the budget) is
-//! passed over, and comes first again as soon as it can be tried.
+//! The first available one is asked. A model that is unavailable for longer
+//! (exhausted quota, refused key, open circuit, budget) is skipped, and comes
+//! first again as soon as it can be tried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use crate::settings::Priority;
 /// Polling interval for an available model of the chain.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Model of a chain, with the governor of its requests and the policy of what it
-/// may be shown.
+/// Model of a chain, with the governor of its requests and its redaction
+/// policy.
 #[derive(Debug, Clone)]
 pub struct ChainLink {
     pub model: Arc<dyn Model>,
-    /// Shared by all models of one quota; none for a model without a quota.
+    /// Shared by all models of one quota; `None` for a model without a quota.
     pub governor: Option<Arc<Governor>>,
     pub policy: Policy,
 }
@@ -48,7 +48,7 @@ impl PartialEq for ModelChain {
 }
 
 impl ModelChain {
-    /// Chain of `first`, and those that are asked when it can't be.
+    /// Creates a chain of `first` and the models asked when it is unavailable.
     pub fn new(first: ChainLink, fallback: Vec<ChainLink>, priority: Priority) -> Self {
         Self {
             links: std::iter::once(first).chain(fallback).collect(),
@@ -86,7 +86,7 @@ impl ModelChain {
         &self.links[self.place(0, context)]
     }
 
-    /// Reason not to ask the model at that place now, for more than the moment.
+    /// Reason the model at that position is unavailable, if it lasts.
     pub(super) fn closed(&self, place: usize, context: &AgentContext) -> Option<String> {
         let governor = self.links[place].governor.as_ref()?;
         let over_budget = context.budget.refuses(self.priority);
@@ -101,7 +101,7 @@ impl ModelChain {
     fn place(&self, from: usize, context: &AgentContext) -> usize {
         let mut places = from..self.links.len();
         let open = places.find(|place| self.closed(*place, context).is_none());
-        // Somebody has to be waited for.
+        // All are unavailable: the first of them is waited for.
         open.unwrap_or(from)
     }
 
@@ -116,7 +116,7 @@ impl ModelChain {
         self.turn_again(from, context, None, say).await
     }
 
-    /// The same for a request that had no room in the budget, and has kept its
+    /// The same for a request that had no room in the budget, and kept its
     /// place in the queue.
     pub(super) async fn turn_again(
         &self,
@@ -133,7 +133,7 @@ impl ModelChain {
                 return turn(None);
             };
             if let Some(words) = context.budget.refuses(self.priority) {
-                // Others may be asked meanwhile.
+                // Other models may be asked meanwhile.
                 kept = None;
                 say(&words);
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -149,8 +149,8 @@ impl ModelChain {
                 (queued, governor.admit(&say).await)
             };
             tokio::pin!(admitted);
-            // Held on to while nobody else is to be asked: it has its place
-            // in the queue.
+            // Kept while no other model is to be asked: it holds the place in
+            // the queue.
             loop {
                 tokio::select! {
                     admitted = &mut admitted => return turn(Some(admitted)),

@@ -1,23 +1,25 @@
-//! Pace at which an analyst asks hosted models, over all its streams.
+//! Rate limit of an analyst's requests to hosted models, over all its streams.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Slots of an analyst: each serves one stream at a time, and rests until the
-/// interval since its last request began has passed. So however many streams
-/// there are, no more requests go out in an interval than there are slots.
+/// Slots of an analyst: each serves one stream at a time, and is free again once
+/// the interval since the start of its last request has passed. So the number of
+/// requests within an interval never exceeds that of the slots, however many
+/// streams there are.
 #[derive(Debug)]
 pub(super) struct LookPace {
-    /// Starts of the last requests of slots not in use; `None` before the first.
+    /// Start of the last request of each slot not in use; `None` before the
+    /// first.
     resting: Vec<Option<Instant>>,
 }
 
-/// A slot in use. It is to be returned with [`LookPace::give_back`].
+/// Slot in use, to be returned with [`LookPace::give_back`].
 #[derive(Debug)]
 #[must_use = "a slot that is not returned serves nobody again"]
 pub(super) struct LookSlot {
-    /// Start of the request before.
+    /// Start of the previous request.
     before: Option<Instant>,
 }
 
@@ -28,14 +30,14 @@ impl LookPace {
         }
     }
 
-    /// Takes a slot that has rested; the error is when the next will have, `None`
-    /// while all are in use.
+    /// Takes a free slot; the error is the time at which the next one is free,
+    /// `None` while all are in use.
     pub(super) fn take(
         &mut self,
         now: Instant,
         interval: Duration,
     ) -> Result<LookSlot, Option<Instant>> {
-        // `None` comes first: never used is rested longest.
+        // `None` sorts first: an unused slot is preferred.
         let longest = (0..self.resting.len()).min_by_key(|at| self.resting[*at]);
         let Some(at) = longest else {
             return Err(None);
@@ -49,7 +51,7 @@ impl LookPace {
     }
 
     /// Returns a slot, with the start of its request; without one nothing was
-    /// asked, and it has rested as it had before.
+    /// asked, and the slot is as free as before.
     pub(super) fn give_back(&mut self, LookSlot { before }: LookSlot, started: Option<Instant>) {
         self.resting.push(started.or(before));
     }
@@ -67,7 +69,7 @@ mod tests {
             let mut pace = LookPace::new(slots);
             let begin = Instant::now();
             let mut started: Vec<Instant> = Vec::new();
-            // A request of a second whenever there is a slot, for ten minutes.
+            // A request of one second whenever a slot is free, for ten minutes.
             for second in 0..600 {
                 let now = begin + Duration::from_secs(second);
                 while let Ok(slot) = pace.take(now, INTERVAL) {

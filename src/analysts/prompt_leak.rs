@@ -6,14 +6,14 @@ use watchtower_models::model::Persona;
 
 /// Length in words of a verbatim run that counts as a leak of the instructions.
 const RUN: usize = 5;
-/// Length from which a word of letters and digits is one of a kind. Numbers,
-/// addresses and the ids of public lists are not: an analyst instructed to look
-/// for `0.0.0.0/0` has to be able to name it.
+/// Length from which a word of letters and digits is distinctive. Numbers,
+/// addresses and the ids of public lists are not: an analyst instructed to
+/// search for `0.0.0.0/0` has to be able to name it.
 const TELLING: usize = 8;
 const WITHHELD: &str = "[instructions withheld]";
 
-/// Replaces what was taken from the persona's instructions. A quote found on
-/// the screen is no leak.
+/// Replaces text copied from the persona's instructions. A quote found on the
+/// screen is no leak.
 pub(super) fn withhold(observation: &mut Observation, persona: &Persona) {
     let instructions = Instructions::of(persona);
     let texts = [
@@ -32,7 +32,7 @@ pub(super) fn withhold(observation: &mut Observation, persona: &Persona) {
 }
 
 pub(super) struct Instructions {
-    /// Words of each part: a run does not go on from one part to the next.
+    /// Words of each part of the instructions: a run does not span two parts.
     parts: Vec<Vec<String>>,
 }
 
@@ -52,7 +52,7 @@ impl Instructions {
 
     pub(super) fn withhold(&self, text: &mut String) {
         let said: Vec<&str> = words(text).collect();
-        // Bullets and dashes between words are none.
+        // Bullets and dashes between words do not count as words.
         let heard: Vec<(usize, String)> = (0..)
             .zip(said.iter().map(|word| folded(word)))
             .filter(|(_, word)| !word.is_empty())
@@ -100,7 +100,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace()
 }
 
-/// Without what a quotation or a list puts around it.
+/// Strips the punctuation of quotations and lists.
 fn folded(word: &str) -> String {
     word.trim_matches(|c: char| !c.is_alphanumeric())
         .to_lowercase()

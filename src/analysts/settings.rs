@@ -17,7 +17,7 @@ use watchtower_models::settings::{ModelConfig, ModelName, Provider, Thinking};
 use crate::budget;
 use crate::budget::settings::BudgetConfig;
 
-/// The analysts and the model they share.
+/// Analysts and their shared model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Panel {
     pub model: ModelConfig,
@@ -26,15 +26,15 @@ pub struct Panel {
     pub agents: Vec<AgentConfig>,
 }
 
-/// `[panel]`: when agents answer each other.
+/// `[panel]`: discussion between analysts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PanelConfig {
     pub enabled: bool,
     /// Minimum severity.
     pub severity: Severity,
-    /// Panels within any hour.
+    /// Maximum discussions within an hour.
     pub per_hour: usize,
-    /// Analysts asked in one panel, at most.
+    /// Maximum analysts asked in one discussion.
     pub opinions: usize,
 }
 
@@ -50,16 +50,16 @@ pub struct AgentConfig {
     pub requests_per_interval: usize,
     /// Streams it analyses; empty: all live ones, in turn.
     pub streams: Vec<StreamName>,
-    /// Another model than `[model]`'s.
+    /// Model used instead of `[model]`'s.
     pub model: Option<ModelName>,
-    /// Fallback models, in this order, when that one can't answer; `None`:
-    /// those of `[model]`.
+    /// Fallback models, in this order, for when that one is unavailable;
+    /// `None`: those of `[model]`.
     pub fallback: Option<Vec<ModelName>>,
     /// Thinking level; `None`: that of `[model]`.
     pub thinking: Option<Thinking>,
     pub priority: Priority,
-    /// Content of a frame that is sent: changed regions, enlarged, besides the
-    /// whole frame (at most `max_regions`), or the whole frame alone.
+    /// Content of a frame that is sent: the whole frame with changed regions
+    /// enlarged (at most `max_regions`), or the whole frame alone.
     pub frames: Frames,
     pub max_regions: usize,
     pub enabled: bool,
@@ -76,14 +76,14 @@ pub enum Priority {
 /// Content of a frame that a hosted model is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frames {
-    /// The whole picture, and enlarged what changed on it.
+    /// Whole frame, and enlarged changed regions.
     Changed,
-    /// The whole picture.
+    /// Whole frame.
     Full,
 }
 
 impl AgentConfig {
-    /// Defaults of an agent for which `agents.toml` has the persona alone.
+    /// Defaults of an agent whose block in `agents.toml` has the persona only.
     pub fn new(persona: Arc<Persona>) -> Self {
         Self {
             persona,
@@ -105,7 +105,7 @@ impl AgentConfig {
     }
 
     /// Models of this agent, in the order they are asked, given the default
-    /// provider. None is asked twice.
+    /// provider. Without duplicates.
     pub fn models(&self, model: &ModelConfig, default: Provider) -> Vec<(Provider, String)> {
         let first = match &self.model {
             Some(own) => own.resolve(default),
@@ -122,14 +122,14 @@ impl AgentConfig {
         chain
     }
 
-    /// The name of its log in `logs/`.
+    /// Name of its log in `logs/`.
     pub fn log_name(&self) -> String {
         log_name(self.name())
     }
 }
 
 impl Panel {
-    /// Reads the text of an `agents.toml`; `file` only names it in faults.
+    /// Parses the text of an `agents.toml`; `file` is its name in faults.
     pub fn parse(text: &str, file: &str) -> Result<Self, Faults> {
         let mut faults = Faults::new(file);
         let table = parse_table(text, file)?;
@@ -176,8 +176,8 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
-    /// Frames the enabled analysts need. Without one the watchdog alone looks, at
-    /// all streams.
+    /// Frames the enabled analysts need. Without any, only the watchdog needs
+    /// frames, of all streams.
     pub fn frame_demand(&self) -> FrameDemand {
         let every = self.enabled().any(|agent| agent.streams.is_empty());
         let none = self.enabled().next().is_none();
@@ -195,26 +195,26 @@ impl Panel {
     }
 }
 
-/// Frames that are to be decoded.
+/// Demand for decoded frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FrameDemand {
-    /// Longest interval between decoded frames: two of them distinguish a change
-    /// from a transient, and it has to be seen within [`SEEN_WITHIN`]. Without
-    /// an enabled analyst, seldom.
+    /// Maximum interval between decoded frames: it takes two to distinguish a
+    /// change from a transient, within [`SEEN_WITHIN`]. Longer without an
+    /// enabled analyst.
     pub interval: Duration,
-    /// Streams somebody looks at; `None`: all.
+    /// Streams with a consumer; `None`: all.
     streams: Option<HashSet<StreamName>>,
 }
 
 impl FrameDemand {
-    /// True if somebody looks at the stream.
+    /// True if the stream has a consumer.
     pub fn wants(&self, stream: &StreamName) -> bool {
         let streams = self.streams.as_ref();
         streams.is_none_or(|streams| streams.contains(stream))
     }
 }
 
-/// Until what changed on the screen is noticed.
+/// Maximum time until a change on the screen is detected.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
@@ -232,7 +232,8 @@ pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
     config
 }
 
-/// Parses an `[[agent]]`; one without a language answers in the `shared` one.
+/// Parses an `[[agent]]`; without a language of its own it uses the `shared`
+/// one.
 pub(crate) fn agent(mut s: Section<'_>, shared: &AnswerLanguage) -> AgentConfig {
     let name = s.required_text("name");
     if name.eq_ignore_ascii_case(watchtower_domain::finding::WATCHTOWER) {

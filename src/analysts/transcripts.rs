@@ -1,4 +1,4 @@
-//! A question and its answer as they are kept beside what came of them.
+//! Transcripts of model requests, stored with the findings they led to.
 
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl TranscriptBuilder {
     }
 }
 
-/// JSON of an answer, secrets masked; anything around it, and an answer that is
+/// JSON of an answer with secrets masked. Text around it, and an answer that is
 /// not JSON, is dropped, as it can't be masked.
 fn cleaned(answer: &str, clean: &impl Fn(&mut String)) -> String {
     let inside = answer.find('{').zip(answer.rfind('}'));
@@ -87,7 +87,7 @@ fn cleaned(answer: &str, clean: &impl Fn(&mut String)) -> String {
     serde_json::to_string_pretty(&value).unwrap_or_default()
 }
 
-/// Names as well: they are the model's to choose.
+/// Masks values and keys: the model chooses both.
 fn clean_all(value: &mut Value, clean: &impl Fn(&mut String)) {
     match value {
         Value::String(text) => clean(text),

@@ -1,4 +1,4 @@
-//! From configuration to the members of the panel.
+//! Construction of the analysts from the configuration.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use watchtower_screen::{KeepText, Ocr, ReaderSettings, ScreenReader};
 
 use crate::config::Config;
 
-/// The enabled agents with their models, and everyone's first status.
+/// Builds the enabled analysts with their models and initial status.
 pub(crate) fn build(config: &Config) -> anyhow::Result<(Vec<AgentSpec>, AgentBoard, Budget)> {
     let (factory, agents, board) = AgentFactory::open(config)?;
     Ok((agents.members.to_vec(), board, factory.budget))
@@ -55,8 +55,8 @@ impl AgentFactory {
         Ok((factory, agents, AgentBoard::new(statuses)))
     }
 
-    /// A new staff. Members whose settings stay are kept as they are, with
-    /// what they and their models remember. On an error nothing has changed.
+    /// Builds a new agent set. Analysts with unchanged settings are kept, with
+    /// their context and that of their models. On an error nothing has changed.
     pub(crate) fn change(
         &mut self,
         panel: Panel,
@@ -68,7 +68,7 @@ impl AgentFactory {
         config.panel = panel;
         let mut models = ModelFactory::new(config, self.models.ocr);
         if same {
-            // With the models and governors there are.
+            // Reuses the existing models and governors.
             models.clients.clone_from(&self.models.clients);
             models.governors.clone_from(&self.models.governors);
             models.rules.clone_from(&self.models.rules);
@@ -90,8 +90,8 @@ impl AgentFactory {
         &self.budget
     }
 
-    /// A budget in money needs to know what each model costs; without one
-    /// models of unknown price are logged, once.
+    /// Checks prices: a budget in USD needs the price of each model; without
+    /// one, models without a price are logged, once.
     fn priced(&self, agents: &AgentSet, prices: &Prices) -> anyhow::Result<()> {
         let limited = self.panel().budget.limits.of_money();
         let mut unknown: Vec<String> = Vec::new();
@@ -120,8 +120,8 @@ impl AgentFactory {
         &self.models.config.panel
     }
 
-    /// Watchtower's own detector of prompt injection aimed at the analysts,
-    /// independent of models. Not on the roster: it gives no opinions.
+    /// Built-in detector of prompt injection aimed at the analysts, independent
+    /// of models. Not on the board: it gives no opinions.
     fn guard(&mut self, known: &[AgentSpec]) -> anyhow::Result<AgentSpec> {
         let is_guard = |member: &&AgentSpec| member.config.name() == WATCHTOWER;
         if let Some(known) = known.iter().find(is_guard) {
@@ -148,7 +148,7 @@ impl AgentFactory {
         })
     }
 
-    /// True if such a panel needs the screen's text.
+    /// True if such a panel needs OCR.
     pub(crate) fn would_read(&self, panel: &Panel) -> bool {
         let config = Config {
             panel: panel.clone(),
@@ -157,7 +157,7 @@ impl AgentFactory {
         config.reads_text()
     }
 
-    /// The default model, if it is one that understands a question.
+    /// Model chain for questions: the default model, unless it is offline.
     fn ask_service(&mut self, default: Provider) -> anyhow::Result<Option<ModelChain>> {
         if default == Provider::Offline {
             return Ok(None);
@@ -171,7 +171,8 @@ impl AgentFactory {
             governor: Some(governor),
             policy,
         };
-        // Screens come first: when money runs short, questions are searched for.
+        // Analysts come first: when the budget runs short, questions are
+        // answered by search.
         Ok(Some(ModelChain::new(link, Vec::new(), Priority::Low)))
     }
 
@@ -199,7 +200,7 @@ impl AgentFactory {
         if members.iter().any(|member| member.chain.is_hosted()) {
             members.push(self.guard(known)?);
         }
-        // Where all stay on this machine, so does what people ask.
+        // If all analysts stay on this machine, so do people's questions.
         let ask_service = match members
             .iter()
             .any(|member: &AgentSpec| member.chain.is_hosted())
@@ -263,11 +264,12 @@ fn status(agent: &AgentConfig, (provider, model): &(Provider, String)) -> AgentS
 /// Hosted model and the governor of its requests.
 type Hosted = (Arc<dyn Model>, Arc<Governor>);
 
-/// A client is of one model that thinks so much.
+/// Key of a client: a model at a thinking level.
 type ClientKey = ((Provider, String), Option<Thinking>);
 
-/// Makes models, so that agents with the same model share its governor, all
-/// share the limit of concurrent requests, and offline agents share the rules.
+/// Factory of models: analysts with the same model share its governor, all
+/// share the limit of concurrent requests, and offline analysts share the
+/// rules.
 #[derive(Debug)]
 struct ModelFactory {
     config: Config,
@@ -292,7 +294,7 @@ impl ModelFactory {
     fn policy(&self, provider: Provider) -> Policy {
         let model = &self.config.panel.model;
         Policy {
-            // Rules look on this machine, and are to find the secrets.
+            // Rules run on this machine, and are to find the secrets.
             redact: match provider {
                 Provider::Offline => Redact::Off,
                 Provider::Gemini | Provider::OpenAi => model.redact,
@@ -367,7 +369,8 @@ impl ModelFactory {
         Ok((client, governor))
     }
 
-    /// With lanes shared by all of a provider's models, and a quota of its own.
+    /// Governor with the provider's shared concurrency slots and a quota of its
+    /// own.
     fn governor(&self, provider: Provider) -> Governor {
         let mut others = self.governors.iter();
         match others.find(|((other, _), _)| *other == provider) {
@@ -389,7 +392,7 @@ impl ModelFactory {
     }
 }
 
-/// A client for one Gemini model, by its name.
+/// Creates the client of a Gemini model, by its name.
 pub(crate) fn gemini(
     config: &Config,
     name: &str,
@@ -416,7 +419,7 @@ pub(crate) fn gemini(
     Ok(Gemini::new(settings)?)
 }
 
-/// A client for one model of an OpenAI-style server, by its name.
+/// Creates the client of a model of an OpenAI-compatible server, by its name.
 fn openai(config: &Config, name: &str, thinking: Option<Thinking>) -> anyhow::Result<OpenAi> {
     let model = &config.panel.model;
     let address = config.secrets.openai_base_url.clone();

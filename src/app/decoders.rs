@@ -1,5 +1,5 @@
-//! Decoders: one per live stream that somebody looks at, as long as both last.
-//! A viewer's re-encode has a decoder of its own.
+//! Decoders: one per live stream with a consumer. Transcoding for viewers has
+//! decoders of its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use watchtower_codec::{DecodeEnd, Decoder};
 use watchtower_media::hub::StreamHub;
 use watchtower_screen::frames::FrameBus;
 
-/// Before a decoder that failed is started again.
+/// Wait before a failed decoder is restarted.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until `sources` is cancelled and the last stream has ended.
@@ -74,7 +74,7 @@ pub(super) async fn run(
     streams.set(0);
 }
 
-/// Returns when the stream has ended or nobody looks at it any more, or a moment
+/// Returns when the stream has ended or has no consumer any more, or a moment
 /// after the decoder failed.
 async fn decode(
     name: StreamName,
@@ -105,10 +105,10 @@ async fn decode(
     name
 }
 
-/// Returns when nobody looks at the stream.
+/// Returns when the stream has no consumer.
 async fn unwanted(demand: &mut watch::Receiver<FrameDemand>, name: &StreamName) {
     if demand.wait_for(|demand| !demand.wants(name)).await.is_err() {
-        // It can't change any more.
+        // The demand can't change any more.
         std::future::pending::<()>().await;
     }
 }

@@ -1,4 +1,4 @@
-//! Metrics of a server: each wing's counters, registered for one page.
+//! Metrics of the server: the counters of all parts, registered for one page.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) struct ServerMetrics {
     pub(super) analysts: Arc<AnalystMetrics>,
     pub(super) sinks: Arc<SinkMetrics>,
     pub(super) console: Arc<ConsoleMetrics>,
-    /// All of them, for the console to show.
+    /// Registry of all metrics, rendered by the console.
     pub(super) registry: Arc<MetricsRegistry>,
 }
 
@@ -141,7 +141,7 @@ mod tests {
         ("wrong_tokens", "counter", "Invalid console tokens"),
     ];
 
-    /// Gives each family a series, without which it is not shown.
+    /// Creates a series of each family, without which it is not rendered.
     fn counted() -> ServerMetrics {
         let metrics = ServerMetrics::new();
         metrics.ingest.rtmp_connection("ended");

@@ -31,7 +31,7 @@ use crate::cli::ReplaySettings;
 use crate::config::Config;
 use crate::eval::{Labels, Latency, ModelInput, TimedFinding, score};
 
-/// Maximum pictures decoded ahead.
+/// Maximum frames decoded ahead.
 const AHEAD: usize = 4;
 /// Stream name, as recordings have none.
 const STREAM: &str = "replay";
@@ -46,8 +46,8 @@ struct ReplayResult {
     metrics: Arc<ScreenMetrics>,
     board: AgentBoard,
     counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
-    /// Time spent on each finding from its picture on: reading, and looks one
-    /// after another.
+    /// Latency of each finding from its frame on: OCR and scans, one after
+    /// another.
     latencies: Vec<Duration>,
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn eval(
         all.looks += marks.looks;
     }
     print!("{scores}");
-    // Not among the marks, which are the same twice.
+    // Not part of the scores, which are the same in every run.
     if let Some(latency) = Latency::of(run.latencies) {
         eprintln!("{latency}");
     }
@@ -170,7 +170,8 @@ async fn run(
     };
     let mut players = Vec::new();
     for member in members {
-        // Beside each agent one that only counts the tokens of a hosted model.
+        // Each analyst gets a second one that only counts the tokens of a
+        // hosted model.
         let counter = Arc::new(TokenCounter::default());
         run.counters
             .push((member.config.clone(), Arc::clone(&counter)));
@@ -250,7 +251,7 @@ impl ReplayFolder {
 impl Drop for ReplayFolder {
     fn drop(&mut self) {
         if self.temporary {
-            // Leftovers are in the system's temporary folder.
+            // A leftover is in the system's temporary folder.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
     }
@@ -317,11 +318,11 @@ fn with_own_counters(context: &AgentContext) -> AgentContext {
     }
 }
 
-/// An agent that looks by the recording's time: rules at every picture, others
-/// once per interval.
+/// Analyst that scans by the recording's time: rules every frame, others once
+/// per interval.
 struct ReplayAgent {
     agent: Agent,
-    /// It only counts what a hosted model is sent.
+    /// True if it only counts the input of a hosted model.
     gauges: bool,
     interval: SignedDuration,
     due: Timestamp,
@@ -350,7 +351,7 @@ impl ReplayAgent {
 
 type Film = tokio::task::JoinHandle<Result<Duration, codec::FileSourceError>>;
 
-/// Decodes on a thread of its own, a few pictures ahead.
+/// Decodes on a thread of its own, a few frames ahead.
 fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, MediaTime)>) {
     let (sender, pictures) = mpsc::channel(AHEAD);
     let film = tokio::task::spawn_blocking(move || {
@@ -366,7 +367,7 @@ fn take(
     seen: &mut Vec<TimedFinding>,
     on_finding: &mut impl FnMut(&TimedFinding),
 ) {
-    // Drained at every picture, so that the channel never overflows.
+    // Drained at every frame, so that the channel never overflows.
     while let Ok(finding) = receiver.try_recv() {
         let at = finding.observed_at.duration_since(codec::RECORDED_AT);
         let new = TimedFinding {

@@ -26,8 +26,8 @@ impl fmt::Display for AnswerLanguage {
 }
 
 impl AnswerLanguage {
-    /// Parses a name. The error shows the value and what is valid: the name
-    /// goes into a prompt, so that nothing else but words passes.
+    /// Parses a name. The error shows the value and the valid format: the name
+    /// goes into a prompt, so only words are accepted.
     pub fn parse(text: &str) -> Result<Self, String> {
         let name = text.trim();
         let fits = |c: char| c.is_alphabetic() || matches!(c, ' ' | '-');
@@ -56,7 +56,7 @@ impl AnswerLanguage {
     }
 
     /// Last item of a system prompt's list: those fields are in this language.
-    /// Empty for English, which the prompts are in.
+    /// Empty for English, the language of the prompts.
     pub(crate) fn instruction(&self, fields: &str) -> String {
         if self.is_english() {
             return String::new();

@@ -78,7 +78,7 @@ async fn every_request_asks_for_its_language_and_quotes_as_they_stand() {
         ("You are DevOps", false, Some("Brazilian Portuguese")),
         ("You are Architect", false, None),
         ("You are DevOps", true, Some("Brazilian Portuguese")),
-        // The reviewer's verdict is in the language of who reported.
+        // The reviewer's verdict is in the language of the reporting analyst.
         ("You are the evidence critic", true, Some("German")),
     ];
     for (begin, case, language) in asked {
@@ -91,7 +91,7 @@ async fn every_request_asks_for_its_language_and_quotes_as_they_stand() {
         );
     }
 
-    // Text of another language is a finding like any other.
+    // Findings in another language are handled like any other.
     let found = server
         .until("a finding with its quote found", async |server| {
             let mut findings = server.findings_of_analysts().into_iter();

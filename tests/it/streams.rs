@@ -1,5 +1,5 @@
-//! Several streams at once: each is looked at in its turn, and what an analyst
-//! is bound to is all that is decoded.
+//! Several streams at once: each is scanned in its turn, and only streams
+//! assigned to an analyst are decoded.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
@@ -9,12 +9,12 @@ use crate::common::serve::{Setup, TestServer};
 use serde_json::Value;
 
 const STREAMS: usize = 6;
-/// Bound on the latency of half of the findings, in seconds, while all other
-/// tests and their encoders share the cores: the pages of six clips are more than
-/// half of two cores read.
+/// Bound on the median latency of findings, in seconds, while all other tests
+/// and their encoders share the cores: OCR of the six clips alone takes more
+/// than half of two cores.
 const MEDIAN_WITHIN: &str = "60.0";
 
-/// Findings of rules within so many seconds, and all of them.
+/// Number of findings of rules within that many seconds, and of all of them.
 async fn latencies(server: &TestServer) -> (f64, f64) {
     let page = server.get("/metrics").await.text().await.unwrap();
     let value = |start: &str| {

@@ -1,4 +1,4 @@
-//! Looks of an analyst at one stream: pick, ask, publish.
+//! Scans of one stream by an analyst: pick frames, ask the model, publish.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::model_chain::ChainLink;
 use crate::transcripts::TranscriptBuilder;
 use crate::{changes, grounding, prompt_leak, transcripts};
 
-/// Between two tries to write a finding that could not be written.
+/// Retry interval of a finding that could not be written.
 const WRITE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Wait for an exhausted budget by hour or day: another model may be available
@@ -36,21 +36,21 @@ pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// Settled question about a stream.
 #[derive(Debug)]
 struct Analysis {
-    /// Place in the chain of the model asked.
+    /// Position in the chain of the model asked.
     place: usize,
-    /// The pictures shown, as they were before anything was hidden.
+    /// Frames shown, before redaction.
     picked: Vec<Arc<Frame>>,
     memory: Memory,
     result: Result<ObserveReply, Failure>,
     span: AskSpan,
 }
 
-/// An analyst's view of one stream, and what it remembers of it.
+/// Scanner of one stream, with the context it keeps of it.
 #[derive(Debug)]
 pub(super) struct StreamLook {
     shared: Arc<AgentShared>,
     stream: StreamName,
-    /// The frame looked at last.
+    /// Last analysed frame.
     looked: Option<Looked>,
     memories: Memories,
 }
@@ -65,8 +65,8 @@ impl StreamLook {
         }
     }
 
-    /// Frames not looked at yet that a model of the chain may be shown; empty
-    /// without any.
+    /// Frames not analysed yet that a model of the chain may be shown; may be
+    /// empty.
     pub(super) fn pick(&self, link: &ChainLink) -> Vec<Arc<Frame>> {
         if self.shared.leaving.is_cancelled() {
             return Vec::new();
@@ -78,7 +78,7 @@ impl StreamLook {
                 let fresh = newest.filter(|newest| {
                     let looked = self.looked.as_ref();
                     looked.is_none_or(|looked| looked.is_before(newest))
-                        // Nobody knows yet what stands on it: it can't leave.
+                        // Its text is not read yet: it must not be sent.
                         && RedactedFrame::of(newest, link.policy.redact).is_some()
                 });
                 fresh.into_iter().collect()
@@ -90,8 +90,8 @@ impl StreamLook {
         }
     }
 
-    /// Scans once, if there are changes to analyse. A request that the first
-    /// model of its chain can't answer goes to the next.
+    /// Scans once if there are changes to analyse. A request that a model of
+    /// the chain can't answer goes to the next one.
     pub(super) async fn look(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
         let (chain, context) = (&shared.member.chain, &shared.context);
@@ -101,10 +101,10 @@ impl StreamLook {
         let _wanting = shared.want();
         let mut from = 0;
         let mut unanswered: Option<Analysis> = None;
-        // Place in the queue, while there is no room in the budget.
+        // Place in the queue, kept while the budget has no room.
         let mut kept = None;
         loop {
-            // Admission may take long; what is newest is decided after it.
+            // Admission may take long; the newest frame is picked after it.
             let say = |state: &str| shared.say(state);
             let lease = chain.turn_again(from, context, kept.take(), say).await;
             if from == 0 || chain.closed(0, context).is_some() {
@@ -121,7 +121,7 @@ impl StreamLook {
             let analysis = match self.ask(lease, question, picked).await {
                 Ok(analysis) => analysis,
                 Err(no_room) => {
-                    // By now there may be a newer picture.
+                    // By now there may be a newer frame.
                     kept = no_room.queued;
                     continue;
                 }
@@ -140,11 +140,11 @@ impl StreamLook {
         }
     }
 
-    /// Request that a model of the chain would be sent now, and its frames
+    /// Request that a model of the chain would be sent now, with its frames
     /// before redaction.
     async fn question(&mut self, link: &ChainLink) -> Option<(ObserveQuestion, Vec<Arc<Frame>>)> {
         let picked = self.pick(link);
-        // Redacted frames: nothing that must not leave goes to the model.
+        // Redacted frames: nothing that must not leave reaches the model.
         let frames: Vec<_> = picked
             .iter()
             .filter_map(|frame| link.policy.redacted(frame))
@@ -159,7 +159,7 @@ impl StreamLook {
                 let agent = &self.shared.member.config;
                 changes::since(self.looked.as_ref(), &newest, agent)
             }
-            // It is shown all of them, and tells by itself what is new.
+            // It is shown every frame, and detects changes by itself.
             FramePolicy::EveryRead => ScreenChanges::default(),
         };
         let step = || self.shared.context.budget.step();
@@ -175,7 +175,8 @@ impl StreamLook {
         Some((question, picked))
     }
 
-    /// Fails when the budget is exhausted, after a wait for it.
+    /// Sends the question; fails if the budget is exhausted, after waiting for
+    /// it.
     async fn ask(
         &self,
         lease: ModelLease,
@@ -200,14 +201,14 @@ impl StreamLook {
         })
     }
 
-    /// Picks the model to be asked instead.
+    /// Next model of the chain to ask, if another one may help.
     fn next(&self, asked: &Analysis) -> Option<usize> {
         let (chain, context) = (&self.shared.member.chain, &self.shared.context);
         let instead = match asked.result.as_ref().err()? {
-            // Another one may have an answer to the very same picture.
+            // Another model may answer the same frame.
             Failure::NoAnswer { .. } | Failure::Refused { .. } => true,
             Failure::Fatal { kind, .. } if *kind == Fatal::Request => true,
-            // Failures that may pass in a moment are retried with the next analysis.
+            // Transient failures are retried with the next scan.
             Failure::RateLimited { .. } | Failure::Transient { .. } | Failure::Fatal { .. } => {
                 chain.closed(asked.place, context).is_some()
             }
@@ -215,7 +216,7 @@ impl StreamLook {
         instead.then(|| chain.after(asked.place, context)).flatten()
     }
 
-    /// Names the model that answers, where that is not the first.
+    /// Name of the answering model, unless it is the first.
     fn by(&self, place: usize) -> String {
         match place {
             0 => String::new(),
@@ -226,7 +227,7 @@ impl StreamLook {
         }
     }
 
-    /// Memory of the stream, with findings from before a restart.
+    /// Context of the stream, with findings from before a restart.
     async fn recall(&mut self, link: &ChainLink, frame: &Frame) -> Memory {
         let stream = &frame.stream;
         if !self.memories.knows(stream) && link.model.frame_policy() == FramePolicy::Newest {
@@ -248,7 +249,7 @@ impl StreamLook {
         self.memories.of(stream, frame.captured_at)
     }
 
-    /// Updates the context and writes ended findings to the agent's log.
+    /// Updates the context and writes ended findings to the analyst's log.
     async fn follow_up(&mut self, asked: &Memory, answer: FollowUp) {
         let shared = &self.shared;
         for ended in self.memories.follow_up(&self.stream, asked, answer) {
@@ -257,7 +258,7 @@ impl StreamLook {
         }
     }
 
-    /// Counts an answer and what it has cost.
+    /// Counts an answer and its cost.
     fn count(&self, asked: &Analysis) {
         let outcome = outcome(&asked.result);
         let (name, metrics) = (self.shared.name(), &self.shared.context.metrics);
@@ -276,7 +277,7 @@ impl StreamLook {
         }
     }
 
-    /// Publishes the findings of an analysis, and logs them.
+    /// Publishes and logs the findings of an analysis.
     async fn conclude(&mut self, analysis: Analysis) {
         let Analysis {
             place,
@@ -288,11 +289,11 @@ impl StreamLook {
         let Some(raw) = picked.last() else {
             return;
         };
-        // Remembered as it may leave, whoever is asked next.
+        // Stored redacted for the whole chain, whichever model is asked next.
         let shared = Arc::clone(&self.shared);
         let policy = shared.member.chain.policy();
         let frame = &policy.redacted_or_masked(raw);
-        // A picture that will get the same answer again is not shown again.
+        // A frame that would get the same answer is not sent again.
         let done = match &result {
             Ok(_) | Err(Failure::NoAnswer { .. } | Failure::Refused { .. }) => true,
             Err(Failure::Fatal { kind, .. }) => *kind == Fatal::Request,
@@ -327,7 +328,7 @@ impl StreamLook {
                 };
                 for seen in answer.seen {
                     let shown = picked.iter().find(|frame| frame.seq == seen.frame.seq);
-                    // It can only speak of what it was shown.
+                    // The model can only refer to what it was shown.
                     let shown = shown.unwrap_or(raw);
                     let asked = transcript.clone().map(|transcript| AskedOf {
                         transcript,
@@ -346,8 +347,8 @@ impl StreamLook {
         }
     }
 
-    /// Durable before it returns; what can't be written is tried again until
-    /// it can.
+    /// Publishes a finding; durable before it returns, with retries until the
+    /// write succeeds.
     async fn publish(
         &mut self,
         frame: &Arc<Frame>,
@@ -440,11 +441,11 @@ impl StreamLook {
     }
 }
 
-/// Runs what costs CPU off the async workers.
+/// Runs CPU-bound work off the async workers.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        // Whoever supervises this agent hears of it.
+        // The supervisor of this analyst handles the panic.
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // The runtime is shutting down, and this task with it.
         Err(_) => std::future::pending().await,
@@ -454,6 +455,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// Time since the change on the screen that a frame shows.
 fn late(frame: &Frame) -> Duration {
     let late = Timestamp::now().duration_since(frame.changed_at);
-    // A clock that was set back makes it none.
+    // Zero if the clock was set back.
     Duration::try_from(late).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! State of an analyst that the looks at its streams share.
+//! State shared by an analyst's scans of its streams.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use crate::{AgentContext, AgentSpec};
 pub(super) struct AgentShared {
     pub(super) member: AgentSpec,
     pub(super) context: AgentContext,
-    /// Queue to the panel of what it reports.
+    /// Queue of its reports to the panel.
     pub(super) table: Option<PanelQueue>,
     pub(super) leaving: CancellationToken,
     state: Mutex<SharedState>,
@@ -27,17 +27,17 @@ pub(super) struct AgentShared {
 
 #[derive(Debug, Default)]
 struct SharedState {
-    /// Failure last reported of each stream.
+    /// Last reported failure, by stream.
     complaints: HashMap<StreamName, String>,
-    /// Place in its chain of the model that answered last.
+    /// Position in the chain of the model that answered last.
     answered_by: usize,
-    /// Looks that wait for a response.
+    /// Scans waiting for a response.
     wanting: usize,
-    /// Streams whose look failed and is to be started again.
+    /// Streams whose scan failed and is to be restarted.
     crashed: HashSet<StreamName>,
 }
 
-/// A look that waits for a response, until it is dropped.
+/// Marks a scan as waiting for a response, until it is dropped.
 #[derive(Debug)]
 pub(super) struct WantingLook<'a>(&'a AgentShared);
 
@@ -61,15 +61,15 @@ impl AgentShared {
         self.member.config.name()
     }
 
-    /// Sets the status, unless that says that a look failed: other streams do
-    /// not hide it.
+    /// Sets the status, unless it reports a failed scan, which other streams
+    /// must not hide.
     pub(super) fn say(&self, state: &str) {
         if self.state.locked().crashed.is_empty() {
             self.context.board.say(self.name(), state);
         }
     }
 
-    /// Longer while the budget is running out.
+    /// Scan interval; longer while the budget is running out.
     pub(super) fn interval(&self) -> Duration {
         let interval = self.member.config.interval;
         let hosted = self.member.chain.current(&self.context).is_hosted();
@@ -80,7 +80,7 @@ impl AgentShared {
         }
     }
 
-    /// Reports a switch of models in log and output, once.
+    /// Reports a model switch in log and output, once.
     pub(super) async fn announce(&self, lease: &ModelLease) {
         let before = std::mem::replace(&mut self.state.locked().answered_by, lease.place());
         if lease.place() == before {
@@ -96,15 +96,15 @@ impl AgentShared {
         self.context.findings.note(self.name(), &said).await;
     }
 
-    /// Notes that a look waits for a response.
+    /// Marks a scan as waiting for a response.
     pub(super) fn want(&self) -> WantingLook<'_> {
         self.state.locked().wanting += 1;
         self.context.board.wanting(self.name());
         WantingLook(self)
     }
 
-    /// Counts an answer. Other looks that wait go on waiting from now: the model
-    /// does answer.
+    /// Counts an answer. The waiting time of other scans restarts now, since
+    /// the model does respond.
     pub(super) fn looked(&self, outcome: &'static str, findings: u64) {
         let (name, board) = (self.name(), &self.context.board);
         board.looked(name, outcome, findings);
@@ -113,8 +113,8 @@ impl AgentShared {
         }
     }
 
-    /// Reports in log and output what blocks it: once, not at each attempt nor
-    /// for each stream.
+    /// Reports a blocking failure in log and output: once, not for each attempt
+    /// or stream.
     pub(super) async fn complain(&self, stream: &StreamName, complaint: String) {
         let known = {
             let complaints = &mut self.state.locked().complaints;
@@ -128,7 +128,7 @@ impl AgentShared {
         }
     }
 
-    /// Reports the end of a complaint, if no other stream has the same.
+    /// Reports that a failure is over, unless another stream still has it.
     pub(super) async fn relieved(&self, stream: &StreamName) {
         let over = {
             let complaints = &mut self.state.locked().complaints;
@@ -144,7 +144,7 @@ impl AgentShared {
         }
     }
 
-    /// Notes that the look at a stream failed, until it is started again.
+    /// Marks the scan of a stream as failed, until it is restarted.
     pub(super) fn crashed(&self, stream: &StreamName) {
         self.state.locked().crashed.insert(stream.clone());
         self.context.board.failed(self.name());
@@ -154,7 +154,7 @@ impl AgentShared {
         self.state.locked().crashed.remove(stream);
     }
 
-    /// Forgets streams that have ended.
+    /// Drops streams that have ended.
     pub(super) fn retain(&self, live: &[StreamName]) {
         let mut state = self.state.locked();
         state.complaints.retain(|stream, _| live.contains(stream));

@@ -37,15 +37,15 @@ use crate::{
     AgentContext, AgentSet, AgentSpec, ChainLink, Governor, GovernorSettings, ModelChain, Policy,
 };
 
-/// Answers from a script, then with nothing to report; panics when told to.
+/// Model with scripted answers, then no findings; panics if scripted to.
 #[derive(Debug)]
 pub(super) struct Scripted {
     frame_policy: FramePolicy,
     script: Mutex<VecDeque<ScriptStep>>,
-    /// Streams and sequence numbers it was shown, and when.
+    /// Streams and sequence numbers of the frames shown, and when.
     shown: Mutex<Vec<(String, u64)>>,
     shown_at: Mutex<Vec<Instant>>,
-    /// For an answer.
+    /// Duration of an answer.
     takes: Duration,
 }
 
@@ -71,7 +71,7 @@ impl Scripted {
         })
     }
 
-    /// Model that has nothing to report, and takes so long to say so.
+    /// Model without findings, with that response time.
     pub(super) fn taking(frame_policy: FramePolicy, takes: Duration) -> Arc<Self> {
         Arc::new(Self {
             frame_policy,
@@ -86,7 +86,7 @@ impl Scripted {
         self.script.lock().unwrap().push_back(step);
     }
 
-    /// Every picture it was shown: when, of which stream, and its number.
+    /// Every frame shown: time, stream and sequence number.
     pub(super) fn shown_when(&self) -> Vec<(Instant, String, u64)> {
         let times = self.shown_at.lock().unwrap().clone();
         let shown = self.shown().into_iter().zip(times);
@@ -187,7 +187,7 @@ pub(super) struct AgentHarness {
     _logs: tempfile::TempDir,
 }
 
-/// A panel of one, looking every ten seconds of paused time.
+/// Panel of one analyst that scans every ten seconds of paused time.
 pub(super) fn harness(model: Arc<Scripted>) -> AgentHarness {
     harness_with_redaction(model, Redact::Off)
 }
@@ -196,7 +196,7 @@ fn harness_with_redaction(model: Arc<Scripted>, redact: Redact) -> AgentHarness 
     harness_with(model, redact, |_, _, _| {})
 }
 
-/// The same with other settings, a governor, and limits of the budget.
+/// The same with other settings, a governor and budget limits.
 pub(super) fn harness_with(
     model: Arc<Scripted>,
     redact: Redact,
@@ -247,7 +247,7 @@ pub(super) fn harness_with(
         ask_service: None,
         ask_language: AnswerLanguage::default(),
     };
-    // Nobody changes it.
+    // The sender is dropped: the settings never change.
     let (_, agents) = watch::channel(agents);
     let panel = tokio::spawn(crate::run(agents, context.clone(), shutdown.clone()));
     AgentHarness {
@@ -271,7 +271,7 @@ impl AgentHarness {
         self.context.board.agents()[0].state.clone()
     }
 
-    /// Notes in the agent's log.
+    /// Entries of the analyst's log.
     pub(super) fn notes(&self) -> Vec<String> {
         let log = std::fs::read_to_string(self._logs.path().join("secops.log")).unwrap();
         let notes = log.lines().filter_map(|line| line.split_once("--        "));
@@ -295,7 +295,7 @@ pub(super) fn show(publisher: &mut FramePublisher, shade: u8) -> Arc<Frame> {
     publisher.publish(picture, MediaTime(0), now())
 }
 
-/// By the paused clock.
+/// Time of the paused clock.
 pub(super) fn now() -> Timestamp {
     static START: OnceLock<Instant> = OnceLock::new();
     let passed = Instant::now().duration_since(*START.get_or_init(Instant::now));
@@ -368,7 +368,7 @@ async fn trouble_that_passes_shows_the_same_picture_again() {
         "a refused picture is not shown again"
     );
     assert_eq!(harness.state(), "team: refused: safety (frame 1)");
-    // The writer is a real thread: it is waited for, not slept for.
+    // The writer is a real thread: awaited by its event, not by a sleep.
     let mut findings = harness.context.findings.subscribe();
     show(&mut team, 100);
     let finding = findings.recv().await.unwrap();
@@ -476,14 +476,14 @@ async fn a_still_picture_that_nobody_reads_is_paid_for_once() {
         seconds(2).await;
     }
     assert_eq!(harness.model.shown().len(), 1, "in an hour");
-    // Changes after all those heartbeats trigger an analysis at once.
+    // A change after all those heartbeats triggers an analysis at once.
     show(&mut team, 200);
     seconds(15).await;
     assert_eq!(harness.model.shown().len(), 2);
     harness.end().await;
 }
 
-/// Answers each question of a person, with one request.
+/// Model that answers each question of a person with one request.
 #[derive(Debug, Default)]
 struct Oracle {
     prepared: AtomicUsize,
@@ -527,8 +527,8 @@ impl Model for Oracle {
     }
 }
 
-/// Asks the chain once within so many requests a minute; what is said on the
-/// way is added to `said`.
+/// Asks the chain once within a limit of requests per minute; statuses on the
+/// way are added to `said`.
 async fn ask_within(
     per_minute: u64,
     wait_for_room: Option<Duration>,
@@ -587,7 +587,7 @@ async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back(
     assert!(began.elapsed() >= Duration::from_secs(1));
     assert_eq!(model.asked.load(Ordering::Relaxed), 0);
 
-    // Neither holds the one lane.
+    // Neither holds the only concurrency slot.
     let asked = ask_within(4, None, &chain, &harness.context, &said).await;
     let asked = asked.unwrap();
     let reply = asked.result.and_then(Reply::answered).unwrap();

@@ -1,4 +1,4 @@
-//! Turns of many streams: how soon, in which order, and at what cost.
+//! Scheduling of many streams: latency, order and cost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::{Governor, GovernorSettings};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Streams that change at different paces, and what they showed when.
+/// Streams that change at different rates, and a record of what they showed.
 struct Streams {
     publishers: Vec<(String, FramePublisher)>,
     shown: Vec<(Instant, String, u64)>,
@@ -34,8 +34,8 @@ impl Streams {
         }
     }
 
-    /// Runs for so many seconds: in each, the streams show another picture whose
-    /// number `changes` says so.
+    /// Runs for that many seconds; in each, the streams for which `changes` is
+    /// true show a new frame.
     async fn run(&mut self, length: u64, changes: impl Fn(usize, u64) -> bool) {
         for second in 0..length {
             for (nth, (name, publisher)) in self.publishers.iter_mut().enumerate() {
@@ -50,8 +50,8 @@ impl Streams {
     }
 }
 
-/// Longest time a change of each stream waited for a look at it or at a later
-/// one, but for changes at the very end.
+/// Longest time, by stream, from a change to a scan of it or of a later one,
+/// except for changes at the very end.
 fn longest_waits(harness: &AgentHarness, streams: &Streams) -> HashMap<String, Duration> {
     let looks = harness.model.shown_when();
     let mut longest: HashMap<String, Duration> = HashMap::new();
@@ -95,7 +95,7 @@ async fn twelve_streams_are_each_looked_at_within_twice_the_interval() {
             .filter(|(other, _, _)| (*at..*at + INTERVAL).contains(other));
         assert!(within.count() <= 6, "more requests than allowed");
     }
-    // Each stream at the interval at most.
+    // No stream more often than once per interval.
     for (stream, _) in &streams.publishers {
         let times = looks.iter().filter(|(_, of, _)| of == stream);
         let times: Vec<Instant> = times.map(|(at, _, _)| *at).collect();
@@ -127,7 +127,8 @@ async fn twelve_streams_share_one_request_per_interval_in_turn() {
 async fn the_stream_looked_at_longest_ago_goes_first() {
     let harness = one_per_interval(Scripted::new(FramePolicy::Newest, []));
     let mut streams = Streams::open(&harness, 3);
-    // The first two change all the time; the third once, when both wait too.
+    // The first two change all the time; the third once, while both are
+    // waiting.
     streams.run(55, |nth, second| nth < 2 || second == 25).await;
     let looks = harness.model.shown_when();
     let order: Vec<&str> = looks.iter().map(|(_, of, _)| of.as_str()).collect();
@@ -145,7 +146,7 @@ async fn streams_share_a_hosted_model_in_turn_within_the_budget() {
     });
     let mut streams = Streams::open(&harness, 8);
     let begun = Instant::now();
-    // What is set aside is written by a real thread meanwhile: waited for.
+    // Reservations are written by a real thread meanwhile: awaited.
     while harness.model.shown_when().len() < 64 {
         streams.run(60, |_, _| true).await;
     }
@@ -176,7 +177,7 @@ async fn a_stream_whose_answer_is_late_keeps_no_other_waiting() {
     streams.run(5, |nth, second| nth as u64 * 3 == second).await;
     let looks = harness.model.shown_when();
     assert_eq!(looks.len(), 2, "both, though neither was answered");
-    // The model has answered nobody: that is seen.
+    // The model has not answered yet, and the status shows it.
     assert!(harness.context.board.agents()[0].wanting_since.is_some());
     harness.end().await;
 }
@@ -195,7 +196,7 @@ async fn a_failure_of_the_model_is_noted_once_for_all_streams() {
     let mut streams = Streams::open(&harness, 3);
     streams.run(30, |_, second| second == 0).await;
     assert_eq!(harness.model.shown_when().len(), 6, "each again");
-    // The log is written by a real thread, in order: waited for.
+    // The log is written by a real thread, in order: awaited.
     let mut findings = harness.context.findings.subscribe();
     harness.model.then(ScriptStep::Report("late"));
     streams.run(2, |_, second| second == 1).await;

@@ -4,8 +4,8 @@ use watchtower_base::text::counted;
 use watchtower_domain::finding::ModelRef;
 use watchtower_models::model::ObserveQuestion;
 
-/// State while the frames of a question are analysed; `by` names the model where
-/// it is not the first.
+/// State while the frames of a question are analysed; `by` names the model
+/// unless it is the first.
 pub(super) fn analysing(question: &ObserveQuestion, by: &str) -> String {
     let newest = question.frames.last();
     newest.map_or_else(String::new, |newest| {
@@ -13,7 +13,7 @@ pub(super) fn analysing(question: &ObserveQuestion, by: &str) -> String {
     })
 }
 
-/// Result of an analysis: number of findings, and of changes before it that no
+/// Result of an analysis: number of findings, and of earlier changes that no
 /// model was shown.
 pub(super) fn analysed(found: usize, unshown: u64) -> String {
     let what = match found {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// From nothing given up to all of it. Each step holds with those before it.
+/// Steps of load reduction, in order. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetStep {
@@ -10,13 +10,13 @@ pub enum BudgetStep {
     Normal,
     /// Analysis interval doubled.
     LongerIntervals,
-    /// The whole picture only, nothing enlarged.
+    /// Full frames only, no enlarged regions.
     FewerRegions,
     /// Panel discussions paused.
     PanelOff,
-    /// Agents of low priority are not answered by a hosted model.
+    /// Analysts of low priority get no hosted model.
     LowPriorityOff,
-    /// No agent is answered by a hosted model.
+    /// No analyst gets a hosted model.
     OfflineOnly,
 }
 
@@ -53,7 +53,7 @@ impl BudgetStep {
         }
     }
 
-    /// The part of a budget that has to be used up for it.
+    /// Used share of a budget at which the step begins.
     pub fn begins_at(self) -> f64 {
         match self {
             Self::Normal => 0.0,

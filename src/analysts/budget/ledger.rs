@@ -1,10 +1,10 @@
-//! Amounts spent within the last minute, hour and day, and what may be spent
-//! still. No I/O and no clock of its own: every call takes the time.
+//! Amounts spent within the last minute, hour and day, and what remains. No I/O
+//! and no clock of its own: every call takes the time.
 //!
-//! Before a request its worst case is set aside, and it stays set aside until
-//! the request is settled; from then on what it really cost counts for as long
-//! as the window is. So no window of any position can hold more than its
-//! limit, whenever in between the request was really sent.
+//! The worst case of a request is reserved before it is sent, until it is
+//! settled; from then on its actual cost counts for the length of the window.
+//! So no window at any position exceeds its limit, whenever the request was
+//! really sent in between.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -66,7 +66,7 @@ impl Bound {
         }
     }
 
-    /// Passes by itself so soon that it is worth to wait for it.
+    /// True if the limit recovers so soon that waiting is worthwhile.
     pub(super) fn is_short(self) -> bool {
         matches!(self, Self::RequestsPerMinute | Self::TokensPerMinute)
     }
@@ -75,12 +75,12 @@ impl Bound {
 #[derive(Debug)]
 pub(super) struct Ledger {
     limits: Limits,
-    /// Settled within the last hour, oldest first.
+    /// Requests settled within the last hour, oldest first.
     settled: VecDeque<(Timestamp, Amount)>,
     day: Date,
-    /// Settled on that day.
+    /// Amount settled on that day.
     today: Amount,
-    /// Set aside, by number.
+    /// Reservations, by number.
     aside: BTreeMap<u64, Amount>,
     next: u64,
     /// Time of the last call.
@@ -108,7 +108,7 @@ impl Ledger {
         self.limits = limits;
     }
 
-    /// Takes in what was spent before a restart.
+    /// Restores an amount spent before a restart.
     pub(super) fn recall(&mut self, now: Timestamp, at: Timestamp, amount: Amount) {
         self.turn_to(now);
         if day_of(at) == self.day {
@@ -131,13 +131,13 @@ impl Ledger {
         Ok(number)
     }
 
-    /// The first limit that so much more would break, with all that is set
-    /// aside.
+    /// First limit that the additional amount would exceed, all reservations
+    /// included.
     fn broken_by(&self, now: Timestamp, most: Amount) -> Option<Bound> {
         self.broken(now, self.set_aside().plus(most))
     }
 
-    /// The first limit that would be broken by so much beside what is settled.
+    /// First limit that the amount would exceed on top of what is settled.
     pub(super) fn broken(&self, now: Timestamp, more: Amount) -> Option<Bound> {
         let minute = self.since(now, MINUTE).plus(more);
         let hour = self.since(now, HOUR).plus(more);
@@ -164,24 +164,24 @@ impl Ledger {
         checks.into_iter().find(broken).map(|(_, _, bound)| bound)
     }
 
-    /// Settles what was set aside.
+    /// Settles a reservation.
     pub(super) fn settle(&mut self, now: Timestamp, number: u64, spent: Amount) {
         self.turn_to(now);
         self.aside.remove(&number);
         self.today = self.today.plus(spent);
-        // A clock set back must not put it out of order.
+        // A clock set back must not break the order.
         let last = self.settled.back().map_or(now, |(at, _)| now.max(*at));
         self.settled.push_back((last, spent));
     }
 
-    /// When something of the last minute will be forgotten, if anything.
+    /// Time at which the oldest entry leaves the last minute, if there is one.
     pub(super) fn eases_at(&self, now: Timestamp) -> Option<Timestamp> {
         let recent = self.settled.iter().map(|(at, _)| *at);
         let mut recent = recent.filter(|at| now.duration_since(*at) < MINUTE);
         recent.next().and_then(|at| at.checked_add(MINUTE).ok())
     }
 
-    /// The largest part of any limit by hour or day that is used up, and which.
+    /// Largest used share of any hourly or daily limit, and which limit.
     pub(super) fn used(&self, now: Timestamp) -> (f64, Option<Bound>) {
         let (hour, day) = (self.since(now, HOUR), self.today);
         let limits = &self.limits;
@@ -194,7 +194,7 @@ impl Ledger {
         let mut most = (0.0, None);
         for (used, limit, bound) in parts {
             let Some(limit) = limit else { continue };
-            // With nothing allowed all of it is used.
+            // A limit of zero counts as fully used.
             let part = if limit == 0 {
                 1.0
             } else {
@@ -207,7 +207,7 @@ impl Ledger {
         most
     }
 
-    /// Settled so long ago at most.
+    /// Amount settled within that length of time.
     pub(super) fn since(&self, now: Timestamp, length: SignedDuration) -> Amount {
         let recent = self
             .settled
@@ -225,16 +225,16 @@ impl Ledger {
         aside.fold(Amount::default(), |sum, amount| sum.plus(*amount))
     }
 
-    /// Forgets what no window holds any more. After a clock was set back, what
-    /// is stamped later counts as of now: else it would count until the clock
-    /// is there again.
+    /// Drops what no window covers any more. After a clock was set back, later
+    /// time stamps count as of now: else they would count until the clock
+    /// reaches them again.
     pub(super) fn turn_to(&mut self, now: Timestamp) {
         for (at, _) in &mut self.settled {
             *at = (*at).min(now);
         }
         let back = self.last.map(|last| last.duration_since(now));
-        // By more than what a clock is put right by now and then: the day that
-        // it was in has yet to come, and what was spent stays spent.
+        // More than an ordinary clock correction: the recorded day is now in
+        // the future, and its amounts remain spent.
         if back.is_some_and(|back| back > HOUR) && day_of(now) < self.day {
             self.day = day_of(now);
         }
@@ -243,7 +243,7 @@ impl Ledger {
         while self.settled.front().is_some_and(old) {
             self.settled.pop_front();
         }
-        // A clock set back does not begin the day anew.
+        // A clock set back does not start the day again.
         if day_of(now) > self.day {
             self.day = day_of(now);
             self.today = Amount::default();
@@ -251,7 +251,7 @@ impl Ledger {
     }
 }
 
-/// Days are those of UTC.
+/// Day in UTC.
 pub(super) fn day_of(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }

@@ -1,10 +1,10 @@
-//! Budget for hosted models, of all agents together.
+//! Budget for hosted models, for all analysts together.
 //!
-//! Before a request its worst-case cost is reserved, afterwards it is settled
-//! at the cost the server reported; so no minute, hour or day exceeds its
-//! limit. As a budget by hour or day runs out the load is shed step by step
-//! ([`BudgetStep`]), and restored when the budget recovers. The amounts spent
-//! are persisted minute by minute, so that a restart loses nothing.
+//! The worst-case cost of a request is reserved before it is sent, and settled
+//! afterwards at the cost the server reported; so no minute, hour or day
+//! exceeds its limit. As an hourly or daily budget runs out, load is shed step
+//! by step ([`BudgetStep`]), and restored when the budget recovers. The amounts
+//! spent are persisted per minute, so that a restart loses nothing.
 
 pub mod persist;
 pub mod settings;
@@ -36,14 +36,14 @@ pub use ledger::Amount;
 use ledger::{Bound, Ledger, MINUTE};
 pub use prices::{Price, Prices, PricesError, how_to_price};
 
-/// Requests one question may take: a few answers have to be asked for twice.
+/// Maximum requests for one question: some answers need a second request.
 const MOST_REQUESTS: u32 = 4;
 /// Polling interval of a budget without a known time of recovery.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 type BudgetClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Cheap to clone.
+/// Budget handle; cheap to clone.
 #[derive(Clone)]
 pub struct Budget {
     inner: Arc<BudgetState>,
@@ -52,7 +52,7 @@ pub struct Budget {
 struct BudgetState {
     book: Mutex<LedgerState>,
     clock: BudgetClock,
-    /// Counts what was set aside or settled.
+    /// Counts reservations and settlements.
     changes: watch::Sender<u64>,
 }
 
@@ -60,9 +60,9 @@ struct LedgerState {
     ledger: Ledger,
     prices: Prices,
     step: BudgetStep,
-    /// Amount that did not fit any more: until it does, nothing hosted is asked.
+    /// Amount that no longer fitted: until it does, no hosted model is asked.
     unmet: Option<Amount>,
-    /// Why the step is what it is.
+    /// Reason of the current step.
     reason: String,
     /// Amounts not persisted yet.
     pending: BTreeMap<(i64, String, String), Delta>,
@@ -77,7 +77,7 @@ struct Delta {
     micro_usd: i64,
 }
 
-/// Why nothing may be sent now.
+/// Reason no request may be sent now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetWait {
     pub length: Duration,
@@ -113,7 +113,7 @@ impl Budget {
         Self::with_clock(limits, prices, Arc::new(Timestamp::now))
     }
 
-    /// By another clock than the wall's.
+    /// Creates a budget with a clock other than the wall clock.
     pub fn with_clock(limits: Limits, prices: Prices, clock: BudgetClock) -> Self {
         let book = LedgerState {
             ledger: Ledger::new(limits),
@@ -133,7 +133,7 @@ impl Budget {
         }
     }
 
-    /// Other limits and prices from now on; what was spent stays spent.
+    /// Replaces limits and prices; amounts spent are kept.
     pub fn change(&self, limits: Limits, prices: Prices) {
         let now = self.now();
         let mut book = self.book();
@@ -145,12 +145,13 @@ impl Budget {
         self.tell();
     }
 
-    /// Takes in what was spent before a restart.
+    /// Restores amounts spent before a restart.
     pub fn recall(&self, spent: &[Spend]) {
         let now = self.now();
         let mut book = self.book();
         for row in spent {
-            // Somewhere in that minute: by its end, to be sure.
+            // The exact time within that minute is unknown: its end is the safe
+            // choice.
             let at = row.minute.checked_add(MINUTE).unwrap_or(row.minute);
             let count = |n: i64| u64::try_from(n).unwrap_or_default();
             let amount = Amount {
@@ -189,8 +190,8 @@ impl Budget {
         (book.step >= off).then(|| format!("budget: {}", book.reason))
     }
 
-    /// Reserves the worst case of a question: one request, and some more for
-    /// repeated requests, as far as the budget allows.
+    /// Reserves the worst case of a question: one request, and as many repeated
+    /// requests as the budget allows.
     pub fn reserve(&self, model: &ModelRef, most: CostBound) -> Result<Reserved, BudgetWait> {
         let now = self.now();
         let mut book = self.book();
@@ -252,7 +253,7 @@ impl Budget {
         self.tell();
     }
 
-    /// Takes what there is to keep since the last call, minute by minute.
+    /// Takes the amounts to persist since the last call, per minute.
     pub fn take_pending(&self) -> Vec<Spend> {
         let pending = std::mem::take(&mut self.book().pending);
         let rows = pending
@@ -272,7 +273,7 @@ impl Budget {
         rows.collect()
     }
 
-    /// Gives back what could not be kept.
+    /// Returns amounts that could not be persisted.
     pub fn put_back(&self, rows: Vec<Spend>) {
         let mut book = self.book();
         for row in rows {
@@ -311,7 +312,7 @@ impl Budget {
         }
     }
 
-    /// Counts whatever was set aside or settled.
+    /// Receiver that changes with every reservation and settlement.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
     }
@@ -336,7 +337,7 @@ impl fmt::Debug for Budget {
 }
 
 impl LedgerState {
-    /// Updates the step and the windows to that time.
+    /// Advances the windows and the step to that time.
     fn turn(&mut self, now: Timestamp) {
         self.ledger.turn_to(now);
         let (used, bound) = self.ledger.used(now);
@@ -359,7 +360,7 @@ impl LedgerState {
         }
     }
 
-    /// Why so much can't be set aside, and for how long.
+    /// Reason the amount can't be reserved, and the length of the wait.
     fn wait(&mut self, now: Timestamp, most: Amount) -> BudgetWait {
         let soon = now.checked_add(LOOK_AGAIN).unwrap_or(now);
         let Some(bound) = self.ledger.broken(now, most) else {
@@ -410,7 +411,7 @@ impl Delta {
     }
 }
 
-/// Set aside for one question; dropping it settles it.
+/// Reservation for one question; dropping it settles it.
 #[derive(Debug)]
 #[must_use = "dropping it settles it"]
 pub struct Reserved {
@@ -419,7 +420,7 @@ pub struct Reserved {
     number: u64,
     most: CostBound,
     price: Option<Price>,
-    /// When it was set aside.
+    /// Minute of the reservation.
     minute: i64,
     meter: Meter,
 }
@@ -438,7 +439,8 @@ impl Reserved {
             charged,
             untold,
         } = self.meter.read();
-        // Those told came first: what followed may have had twice the output.
+        // Reported requests came first: later ones may have had twice the
+        // output.
         let (all, told) = (
             self.most.of(charged.saturating_add(untold)),
             self.most.of(charged),

@@ -1,4 +1,4 @@
-//! Persists the amounts spent, and logs changes of the step.
+//! Persistence of the amounts spent, and logging of step changes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::budget::{Amount, BudgetStep, Spent};
 const EVERY: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Writes down what was set aside or spent since the last time. What can't be
-/// written stays for the next time: the limits hold all the same.
+/// Persists amounts reserved or spent since the last call. A failed write is
+/// retried with the next one: the limits apply all the same.
 pub(crate) async fn keep(context: &AgentContext) {
     let rows = context.budget.take_pending();
     if rows.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) async fn keep(context: &AgentContext) {
             context.budget.put_back(rows);
         }
     };
-    // Goes on when a caller whose time is up stops waiting: the rows are taken.
+    // Continues when the caller times out: the rows are already taken.
     if let Err(error) = tokio::spawn(write).await {
         tracing::error!(%error, "failed to store the LLM cost");
     }

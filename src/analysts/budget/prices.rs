@@ -1,14 +1,14 @@
-//! Prices of tokens: a dated table that the user can edit.
+//! Token prices: a dated table that the user can edit.
 
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 use serde::Deserialize;
 
-/// The table that comes with Watchtower.
+/// Shipped price table.
 const SHIPPED: &str = include_str!("../../../prices.toml");
 
-/// Why there is no table.
+/// Error of a price table that can't be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PricesError {
     #[error("failed to read the prices {}: {source}", file.display())]
@@ -20,17 +20,17 @@ pub enum PricesError {
     Parse { file: String, reason: String },
 }
 
-/// In USD per 1,000,000 tokens, which is micro-USD per token.
+/// Price in USD per 1,000,000 tokens, which is micro-USD per token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Price {
     pub input: f64,
-    /// Part of the prompt that the server had kept from an earlier one.
+    /// Price of the cached part of the prompt.
     pub cached: f64,
     pub output: f64,
 }
 
 impl Price {
-    /// In micro-USD, rounded up. What was cached is part of the prompt.
+    /// Cost in micro-USD, rounded up. Cached tokens are part of the prompt.
     pub fn of(self, prompt_tokens: u64, cached_tokens: u64, output_tokens: u64) -> u64 {
         let new = prompt_tokens.saturating_sub(cached_tokens) as f64 * self.input;
         let cached = cached_tokens.min(prompt_tokens) as f64 * self.cached;
@@ -38,7 +38,7 @@ impl Price {
     }
 }
 
-/// A line of the table, as it is written.
+/// Entry of the table as written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PriceRow {
@@ -46,7 +46,7 @@ struct PriceRow {
     #[serde(default)]
     from: Option<toml::value::Datetime>,
     input: f64,
-    /// Equal to `input` by default.
+    /// Defaults to `input`.
     #[serde(default)]
     cached: Option<f64>,
     output: f64,
@@ -66,15 +66,15 @@ pub fn how_to_price(model: &str) -> String {
     )
 }
 
-/// All prices known, and since when each holds.
+/// All known prices, with their start dates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices {
     rows: Vec<(String, Option<Date>, Price)>,
 }
 
 impl Prices {
-    /// Those that came with this version, and those of a file: of a model it
-    /// names its prices alone hold.
+    /// Loads the shipped prices and those of a file: for a model in the file
+    /// only the file's prices apply.
     pub fn load(file: Option<&Path>) -> Result<Self, PricesError> {
         let mut prices = Self::parse(SHIPPED, "prices.toml")?;
         if let Some(file) = file {
@@ -127,7 +127,7 @@ impl Prices {
         })
     }
 
-    /// Price of the model on that day (UTC): its newest by then.
+    /// Price of the model on that day (UTC): the newest in force.
     pub fn of(&self, model: &str, day: Date) -> Option<Price> {
         let rows = self
             .rows
@@ -159,7 +159,7 @@ mod tests {
             (1.5, 7.5)
         );
         assert_eq!(prices.of("nobody's", day("2027-01-01")), None);
-        // 1,800 tokens in, 400 out.
+        // 1,800 tokens of input, 400 of output.
         assert_eq!(of("2026-11-23").of(1800, 0, 400), 2850);
     }
 

@@ -1,4 +1,4 @@
-//! `[budget]` of `agents.toml`: what hosted models may cost.
+//! `[budget]` of `agents.toml`: cost limits of hosted models.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use watchtower_base::config::section::Section;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BudgetConfig {
     pub limits: Limits,
-    /// Instead of the table that comes with Watchtower.
+    /// Price table in addition to the shipped one.
     pub prices: Option<PathBuf>,
 }
 

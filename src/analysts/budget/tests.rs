@@ -4,7 +4,7 @@ use watchtower_domain::cost::TokenUsage;
 
 use super::*;
 
-/// A clock that is set by hand, in seconds.
+/// Manual clock, in seconds.
 #[derive(Clone, Default)]
 struct ManualBudgetClock(Arc<AtomicI64>);
 
@@ -31,7 +31,7 @@ fn model() -> ModelRef {
     }
 }
 
-/// 0.003 USD at the worst for one request.
+/// Worst case of one request: 0.003 USD.
 const MOST: CostBound = CostBound {
     prompt_tokens: 2000,
     output_tokens: 400,
@@ -78,7 +78,7 @@ fn step_by_step_things_are_given_up_and_taken_up_again() {
     assert!(budget.refuses(Priority::Normal).is_some());
     let wait = spend(&budget).unwrap_err();
     assert!(wait.words.contains("cost per hour"), "{}", wait.words);
-    // An hour after the first of them there is room again, bit by bit.
+    // An hour after the first of them the budget recovers, bit by bit.
     manual_clock.turn(3600 - 190);
     assert_eq!(
         budget.step(),
@@ -168,7 +168,7 @@ fn what_nobody_told_the_price_of_costs_what_it_may_cost() {
     let (budget, _) = budget(Limits::default());
     let reserved = budget.reserve(&model(), MOST).unwrap();
     let meter = reserved.meter();
-    // Timed out; then refused by the server, which charges nothing for it.
+    // Timed out; then refused by the server, which charges nothing.
     assert!(meter.begin());
     assert!(meter.begin());
     meter.free();
@@ -185,7 +185,8 @@ fn a_resend_that_nobody_told_the_price_of_may_have_had_twice_the_output() {
     let (budget, _) = budget(Limits::default());
     let reserved = budget.reserve(&model(), MOST).unwrap();
     let meter = reserved.meter();
-    // Cut off, and sent again with twice the room; that one timed out.
+    // Truncated, and sent again with twice the output limit; that one timed
+    // out.
     assert!(meter.begin());
     let told = TokenUsage {
         prompt_tokens: 10,
@@ -228,7 +229,7 @@ fn a_restart_forgets_nothing() {
     let (before, _) = budget(limits.clone());
     spend(&before).unwrap();
     let in_flight = before.reserve(&model(), MOST).unwrap();
-    // Killed with this on the disk.
+    // Killed with these rows on disk.
     let kept = before.take_pending();
     let requests: i64 = kept.iter().map(|row| row.requests).sum();
     assert_eq!(requests, 1 + i64::from(in_flight.meter().granted()));

@@ -10,7 +10,7 @@ use watchtower_models::model::{Failure, Fatal};
 
 use super::GovernorSettings;
 
-/// State of the gate for all but the trial, and why it is shut.
+/// State of the gate for all requests but the trial, and why it is closed.
 #[derive(Debug)]
 enum GateState {
     Open,
@@ -19,14 +19,14 @@ enum GateState {
         until: Instant,
         closed: Closed,
     },
-    /// Half-open: a trial request is in flight that decides for all.
+    /// Half-open: the outcome of the trial in flight decides for all requests.
     HalfOpen(Closed),
 }
 
 #[derive(Debug, Clone)]
 struct Closed {
     why: ShutReason,
-    /// Length it was shut this time.
+    /// Duration of this closure.
     length: Duration,
     reason: String,
 }
@@ -39,17 +39,17 @@ enum ShutReason {
     Exhausted,
 }
 
-/// A wait with its reason.
+/// Wait with its reason.
 #[derive(Debug, Clone)]
 struct Pause {
     until: Instant,
     reason: String,
 }
 
-/// Answer to a request to pass.
+/// Decision on a request to pass.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GateDecision {
-    /// `trial`: its outcome decides for all.
+    /// `trial`: its outcome decides for all requests.
     Go {
         trial: bool,
     },
@@ -58,14 +58,14 @@ pub(super) enum GateDecision {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GateWait {
-    /// `None` while a trial is out: then its end counts.
+    /// `None` while a trial is in flight: its end counts.
     pub until: Option<Instant>,
     pub words: String,
-    /// The gate is shut, or its trial is out.
+    /// The gate is closed, or its trial is in flight.
     pub shut: bool,
 }
 
-/// Part of a result that matters here.
+/// Outcome of a request, as far as the gate needs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ResultClass<'a> {
     /// The server works, whatever its response.
@@ -102,7 +102,7 @@ pub(super) struct GovernorGate {
     state: GateState,
     /// Server and connection errors since the last answer.
     errors: u32,
-    /// 429s without advice since the last answer.
+    /// 429s without a retry hint since the last answer.
     unadvised: u32,
     /// Pause requested by a 429, or backoff after an error.
     pause: Option<Pause>,
@@ -119,7 +119,7 @@ impl GovernorGate {
         }
     }
 
-    /// Reason to wait, if any; asking changes nothing.
+    /// Reason to wait, if any; does not change the state.
     pub(super) fn wait(&self, now: Instant) -> Option<GateWait> {
         let pause = self.pause.as_ref().filter(|pause| now < pause.until);
         let shut = match &self.state {
@@ -142,7 +142,7 @@ impl GovernorGate {
             return GateDecision::Wait(wait);
         }
         match std::mem::replace(&mut self.state, GateState::Open) {
-            // Over, or `wait` would have said so.
+            // Expired, otherwise `wait` would have returned it.
             GateState::Shut { closed, .. } => {
                 self.state = GateState::HalfOpen(closed);
                 GateDecision::Go { trial: true }
@@ -151,7 +151,7 @@ impl GovernorGate {
         }
     }
 
-    /// `random` is of 0 to 1.
+    /// Applies the outcome of a request. `random` is between 0 and 1.
     pub(super) fn settle(
         &mut self,
         now: Instant,
@@ -159,8 +159,8 @@ impl GovernorGate {
         verdict: ResultClass<'_>,
         random: f64,
     ) {
-        // While the gate is not open only the trial decides: what went out
-        // before it closed knows less. An advice to wait always counts.
+        // While the gate is not open only the trial decides: requests sent
+        // before it closed carry older information. A retry hint always counts.
         let decides = trial || matches!(self.state, GateState::Open);
         match verdict {
             ResultClass::RateLimited(advice) => {
@@ -194,7 +194,7 @@ impl GovernorGate {
         }
     }
 
-    /// A permit was given back without an outcome. A trial stays due.
+    /// Returns a permit without an outcome. A trial stays due.
     pub(super) fn abandon(&mut self, now: Instant, trial: bool) {
         if let (true, GateState::HalfOpen(closed)) = (trial, &self.state) {
             self.state = GateState::Shut {
@@ -221,7 +221,7 @@ impl GovernorGate {
             self.shut(now, ShutReason::Breaker, length, reason);
             return;
         }
-        // Full jitter: anything between nothing and the whole.
+        // Full jitter: between nothing and the full backoff.
         let whole = doubled(settings.backoff_first, self.errors - 1).min(settings.backoff_longest);
         self.pause_until(now + whole.mul_f64(random), reason);
     }
@@ -237,8 +237,8 @@ impl GovernorGate {
         };
     }
 
-    /// Wait after a 429 without a retry hint: twice as long each time. Those
-    /// that were in flight together count once.
+    /// Wait after a 429 without a retry hint, doubling each time. Requests that
+    /// were in flight together count once.
     fn unadvised(&mut self, now: Instant) -> Duration {
         let waiting = self.pause.as_ref().is_some_and(|pause| now < pause.until);
         if !waiting {
@@ -248,7 +248,7 @@ impl GovernorGate {
         doubled(self.settings.unadvised_first, times).min(self.settings.unadvised_longest)
     }
 
-    /// Pause the server requested, with up to a fifth of jitter on top.
+    /// Pause requested by the server, with up to a fifth of jitter on top.
     fn told(&self, advice: Duration, random: f64) -> Duration {
         let advice = advice.clamp(self.settings.least_advice, self.settings.longest_advice);
         advice.mul_f64(1.0 + random / 5.0).max(advice)
@@ -282,7 +282,7 @@ impl Closed {
                     ShutReason::Breaker => {
                         format!("model unreachable, retrying in {left}: {reason}")
                     }
-                    // Their reasons say what was refused.
+                    // The reason names what was refused.
                     ShutReason::Key | ShutReason::Model | ShutReason::Exhausted => {
                         format!("{reason}; retrying in {left}")
                     }

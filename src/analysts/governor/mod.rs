@@ -1,13 +1,14 @@
-//! Governor of requests: one for all agents that share a key.
+//! Request governor: one for all analysts that share a key.
 //!
-//! It bounds the requests in flight, waits as long as a 429 says, backs off
-//! with full jitter when the server is in trouble, opens a circuit after five
-//! such errors in a row, and tries a refused key or an exhausted quota only now
-//! and then. Whatever closed it, a single request tries before all may pass
-//! again. It does not retry: that is the agent's next scan, of a newer picture.
+//! It limits the requests in flight, waits as long as a 429 says, backs off
+//! with full jitter on server errors, opens a circuit after five of them in a
+//! row, and retries a refused key or an exhausted quota only at long intervals.
+//! After any closure a single trial request must succeed before all may pass
+//! again. It does not retry requests: the analyst's next scan does, with a
+//! newer frame.
 //!
-//! Before it stands a queue ([`QueuePlace`]): who came first is admitted first,
-//! and keeps its place while the budget has no room for it.
+//! In front of it is a queue ([`QueuePlace`]): first come, first admitted; a
+//! request keeps its place while the budget has no room for it.
 
 mod gate;
 #[cfg(test)]
@@ -30,29 +31,28 @@ const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
 pub struct GovernorSettings {
-    /// Requests in flight; at least 1.
+    /// Maximum requests in flight; at least 1.
     pub concurrency: usize,
     /// Server or connection errors in a row that open the circuit.
     pub breaker_after: u32,
-    /// Duration it is open the first time; twice as long after each failed
-    /// trial.
+    /// First duration of the open circuit, doubling after each failed trial.
     pub breaker_first: Duration,
     pub breaker_longest: Duration,
-    /// The most to wait after the first error, doubling with each.
+    /// Maximum wait after the first error, doubling with each.
     pub backoff_first: Duration,
     pub backoff_longest: Duration,
     /// First wait after a 429 without a retry hint, doubling with each.
     pub unadvised_first: Duration,
     pub unadvised_longest: Duration,
-    /// An advice to wait is taken for at least and at most this.
+    /// Bounds on a retry hint: at least and at most this.
     pub least_advice: Duration,
     pub longest_advice: Duration,
-    /// Between two tries of a quota that is used up or zero.
+    /// Retry interval of a quota that is exhausted or zero.
     pub exhausted_pause: Duration,
-    /// Between two tries of a refused key or an unknown model.
+    /// Retry interval of a refused key or an unknown model.
     pub refused_pause: Duration,
-    /// Longest pause requested by the server that an agent with another model
-    /// waits for.
+    /// Longest pause requested by the server for which an analyst with another
+    /// model waits.
     pub patience: Duration,
 }
 
@@ -77,18 +77,18 @@ impl Default for GovernorSettings {
     }
 }
 
-/// Shared by reference; see the module's documentation.
+/// Governor, shared by reference; see the module's documentation.
 #[derive(Debug)]
 pub struct Governor {
     lanes: Arc<Semaphore>,
-    /// Queues of one place each: priorities wait apart, as the budget sheds one first.
+    /// Queues of one place each, by priority, as the budget sheds one first.
     queues: [Arc<Semaphore>; 2],
     state: Arc<GovernorState>,
     settings: GovernorSettings,
 }
 
-/// First place in a governor's queue: nobody behind it is admitted until it is
-/// dropped.
+/// First place in a governor's queue: no request behind it is admitted until it
+/// is dropped.
 #[derive(Debug)]
 #[must_use = "dropping it lets the next one pass"]
 pub(crate) struct QueuePlace {
@@ -97,7 +97,7 @@ pub(crate) struct QueuePlace {
 }
 
 impl QueuePlace {
-    /// True if it is of that queue.
+    /// True if the place is in that queue.
     pub(crate) fn is_in(&self, governor: &Governor, priority: Priority) -> bool {
         Arc::ptr_eq(&self.queue, governor.queue_of(priority))
     }
@@ -106,7 +106,7 @@ impl QueuePlace {
 #[derive(Debug)]
 struct GovernorState {
     gate: Mutex<GovernorGate>,
-    /// A trial ended.
+    /// Notified when a trial ends.
     decided: Notify,
 }
 
@@ -122,8 +122,8 @@ impl Governor {
         Self::over(lanes, settings)
     }
 
-    /// For another model of the same key: what is in flight counts together,
-    /// quotas and troubles are each model's own.
+    /// Governor for another model of the same key: requests in flight count
+    /// together, quotas and errors per model.
     pub fn sibling(&self) -> Self {
         Self::over(Arc::clone(&self.lanes), self.settings.clone())
     }
@@ -148,8 +148,8 @@ impl Governor {
         }
     }
 
-    /// Waits for the first place in the queue, and reports the reason of the wait
-    /// to `say`. Cancel-safe; who gives up loses its place.
+    /// Waits for the first place in the queue, and reports the reason of the
+    /// wait to `say`. Cancel-safe; a cancelled caller loses its place.
     pub(crate) async fn queue(&self, priority: Priority, say: impl Fn(&str)) -> QueuePlace {
         let queue = self.queue_of(priority);
         let place = Arc::clone(queue).acquire_owned();
@@ -170,12 +170,13 @@ impl Governor {
         }
     }
 
-    /// Waits until one request may go out, and reports the reason of the wait
-    /// to `say`. Cancel-safe.
+    /// Waits until a request may be sent, and reports the reason of the wait to
+    /// `say`. Cancel-safe.
     pub async fn admit(&self, say: impl Fn(&str)) -> Permit {
         loop {
             let decided = self.state.decided.notified();
-            // Asked before a lane is taken, so that those who wait hold none.
+            // Checked before a concurrency slot is taken, so that waiting
+            // requests hold none.
             let wait = self.state.gate().wait(Instant::now());
             let wait = match wait {
                 Some(wait) => wait,
@@ -215,7 +216,7 @@ impl Governor {
                 lane.expect("nobody closes the lanes")
             }
         };
-        // Much may have happened while it waited for the lane.
+        // The state may have changed while it waited for the slot.
         match self.state.gate().admit(Instant::now()) {
             GateDecision::Go { trial } => Ok(Permit {
                 state: Arc::clone(&self.state),
@@ -236,7 +237,7 @@ pub struct Permit {
     state: Arc<GovernorState>,
     trial: bool,
     settled: bool,
-    /// Returned last: only once the gate has the outcome.
+    /// Dropped last: only once the gate has the outcome.
     _lane: OwnedSemaphorePermit,
 }
 

@@ -1,5 +1,5 @@
-//! An hour of bad weather, by a clock that is turned by hand: five analysts,
-//! one model that fails in every way there is, another beside it, a budget.
+//! Simulated hour of failures on a manual clock: five analysts, a model with
+//! every kind of failure, a fallback model, and a budget.
 
 use std::sync::Mutex;
 
@@ -26,7 +26,7 @@ use crate::*;
 
 const NAMES: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 const PER_MINUTE: usize = 20;
-/// 0.003 USD for each answer, by the shipped prices.
+/// Costs 0.003 USD per answer at the shipped prices.
 const MODEL: &str = "gemini-3.8-flash";
 const USAGE: TokenUsage = TokenUsage {
     prompt_tokens: 2000,
@@ -41,16 +41,16 @@ enum ProviderCondition {
     Fine,
     /// 429 with RetryInfo.
     Limited,
-    /// 503 and nothing else.
+    /// 503 without a retry hint.
     Storm,
     Refusing,
-    /// Half a minute for each answer.
+    /// Half a minute per answer.
     Slow,
-    /// The quota per day is used up.
+    /// The daily quota is exhausted.
     UsedUp,
 }
 
-/// Until which second of the hour.
+/// Conditions, each with the second of the hour at which it ends.
 const WEATHER: [(u64, ProviderCondition); 7] = [
     (600, ProviderCondition::Fine),
     (900, ProviderCondition::Limited),
@@ -67,7 +67,7 @@ fn period(sky: ProviderCondition) -> std::ops::Range<u64> {
     start..WEATHER[at].0
 }
 
-/// A request: its second, and how it ended.
+/// Request: its second and outcome.
 #[derive(Debug, Clone, Copy)]
 struct TimedRequest {
     at: f64,
@@ -78,7 +78,7 @@ struct TimedRequest {
 struct UnstableModel {
     name: &'static str,
     start: Instant,
-    /// Or it is always fine.
+    /// True if it has those failures; the fallback model has none.
     exposed: bool,
     asked: Mutex<Vec<TimedRequest>>,
     in_flight: Mutex<(usize, usize)>,
@@ -211,7 +211,7 @@ fn status(name: &str) -> AgentStatus {
 }
 
 fn member(name: &str, models: [(Arc<UnstableModel>, Arc<Governor>); 2]) -> AgentSpec {
-    // The last one goes first as money runs out.
+    // The last one is shed first as the budget runs out.
     let priority = match name {
         "Architect" => Priority::Low,
         _ => Priority::Normal,
@@ -242,8 +242,8 @@ fn member(name: &str, models: [(Arc<UnstableModel>, Arc<Governor>); 2]) -> Agent
     }
 }
 
-/// Turns the clock, and lets whoever writes to the store catch up: it does not
-/// run ahead by itself while somebody blocks.
+/// Advances the clock, and lets the store's writer catch up: paused time does
+/// not advance by itself while a thread blocks.
 async fn pass(length: Duration) {
     tokio::time::advance(length).await;
     let breath = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
@@ -262,7 +262,7 @@ fn most_within_a_minute(models: [&UnstableModel; 2]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
-    // In memory: what takes a disk real time must take no virtual time.
+    // In memory: disk latency must take no virtual time.
     let logs = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
     let logs = logs.unwrap();
     let names = [&NAMES[..], &["Watchtower"]].concat();
@@ -337,39 +337,39 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     let asked = |sky| (main.count(period(sky)), spare.count(period(sky)));
     assert!(most_within_a_minute([&main, &spare]) <= PER_MINUTE);
     assert!(main.in_flight.lock().unwrap().1 <= 2, "lanes");
-    // Fine: as many as may be, and nobody else.
+    // Fine: as many requests as allowed, all to the first model.
     let (fine, other) = asked(ProviderCondition::Fine);
     assert!((150..=200).contains(&fine) && other == 0, "{fine} {other}");
-    // 429: two at most for each time it was told to wait 30 s.
+    // 429: at most two for each retry hint of 30 s.
     let (limited, instead) = asked(ProviderCondition::Limited);
     assert!((5..=22).contains(&limited), "{limited}");
     assert!(instead >= 30, "the other one answers meanwhile: {instead}");
-    // 503: five open the circuit; then one trial at a time, ever later.
+    // 503: five open the circuit; then single trials, at growing intervals.
     let (storm, instead) = asked(ProviderCondition::Storm);
     assert!((10..=20).contains(&storm), "{storm}");
     assert!(instead >= 60, "{instead}");
-    // A refusal is for that picture: each is put to the other one, beside what
-    // that one had to answer until the circuit was closed again. At the end
-    // every analyst may be waiting for the minute's next request.
+    // A refusal concerns that frame alone: each goes to the fallback model, in
+    // addition to what that one answered until the circuit closed again. At the
+    // end every analyst may be waiting for the minute's next request.
     let (refused, instead) = asked(ProviderCondition::Refusing);
     let each = refused.saturating_sub(NAMES.len())..=refused + 20;
     assert!(
         refused >= 20 && each.contains(&instead),
         "{refused} {instead}"
     );
-    // Slow: what two lanes can carry.
+    // Slow: limited by two concurrency slots.
     let (slow, _) = asked(ProviderCondition::Slow);
     assert!((8..=22).contains(&slow), "{slow}");
-    // Used up: whoever was in flight, and then nobody for a quarter of an hour.
+    // Exhausted: the requests in flight, then none for a quarter of an hour.
     let (used_up, instead) = asked(ProviderCondition::UsedUp);
     assert!((1..=2).contains(&used_up), "{used_up}");
     assert!(instead >= 30, "{instead}");
-    // Found out by itself that it is fine again.
+    // Recovery detected without intervention.
     let last = main.asked().into_iter().rev().take(5);
     let last: Vec<_> = last.map(|one| one.outcome).collect();
     assert_eq!(last, [AnswerOutcome::Nothing; 5]);
     assert!(main.count(3480..3600) >= 5);
-    // As money ran short things were given up in order, and it was enough.
+    // As the budget ran out load was shed in order, and that was sufficient.
     assert!(steps.is_sorted() && steps.len() >= 3, "{steps:?}");
     assert_eq!(steps, BudgetStep::ALL[..steps.len()]);
     let spent = budget.standing().spent.hour.micro_usd;
@@ -381,7 +381,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
     assert!(own.contains(": daily quota exhausted"), "{own}");
     assert!(own.contains(&format!("switched back to {MODEL}")), "{own}");
 
-    // An hour in which nothing moves brings all of it back.
+    // An hour without requests restores everything.
     for _ in 0..370 {
         pass(Duration::from_secs(10)).await;
     }

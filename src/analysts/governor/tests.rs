@@ -68,7 +68,7 @@ fn key() -> ModelResult {
 
 fn silent(_: &str) {}
 
-/// Asks once; how long it had to wait.
+/// Sends one request; returns how long it waited.
 async fn ask(governor: &Governor, outcome: ModelResult) -> Duration {
     let asked = Instant::now();
     let permit = governor.admit(silent).await;
@@ -82,7 +82,7 @@ fn is_open(governor: &Governor) -> bool {
     governor.admit(silent).now_or_never().is_some()
 }
 
-/// The timer is as fine as a millisecond, and never early.
+/// The timer has millisecond resolution, and is never early.
 fn assert_about(waited: Duration, expected: Duration) {
     let late = waited.checked_sub(expected);
     assert!(
@@ -91,7 +91,7 @@ fn assert_about(waited: Duration, expected: Duration) {
     );
 }
 
-/// Five errors in a row, with whatever backing off lies in between.
+/// Five errors in a row, with the backoff in between.
 async fn open_circuit(governor: &Governor) {
     for _ in 0..5 {
         ask(governor, trouble()).await;
@@ -200,7 +200,8 @@ async fn five_errors_in_a_row_open_the_circuit_for_ten_seconds() {
     for _ in 0..4 {
         ask(&governor, trouble()).await;
     }
-    // The fourth backs off, for at most eight seconds: no circuit yet.
+    // The fourth error backs off, at most eight seconds: the circuit stays
+    // closed.
     assert!(ask(&governor, trouble()).await <= 8 * SECOND + Duration::from_millis(1));
     assert_about(ask(&governor, ok()).await, 10 * SECOND);
     assert!(is_open(&governor));
@@ -214,7 +215,7 @@ async fn each_failed_trial_doubles_up_to_a_minute_and_an_answer_closes() {
         assert_about(ask(&governor, trouble()).await, seconds * SECOND);
     }
     assert_about(ask(&governor, ok()).await, 60 * SECOND);
-    // Closed for good: it takes five again, and begins with ten seconds.
+    // Closed again: it takes five errors to open, for ten seconds at first.
     open_circuit(&governor).await;
     assert_about(ask(&governor, ok()).await, 10 * SECOND);
 }
@@ -250,7 +251,7 @@ async fn refusals_empty_answers_and_429_open_nothing() {
         }
         assert!(ask(&governor, ok()).await <= 2 * SECOND);
     }
-    // An answer in between, and it is not five in a row.
+    // An answer in between ends the run of errors.
     for _ in 0..4 {
         ask(&governor, trouble()).await;
     }
@@ -267,7 +268,7 @@ async fn a_trial_that_is_given_up_leaves_the_trial_to_the_next() {
     open_circuit(&governor).await;
     let trial = governor.admit(silent).await;
     drop(trial);
-    // At once, and as a trial: its failure doubles.
+    // Admitted at once, as a trial: its failure doubles the duration.
     assert_eq!(ask(&governor, trouble()).await, Duration::ZERO);
     assert_about(ask(&governor, ok()).await, 20 * SECOND);
 }
@@ -309,7 +310,7 @@ async fn a_refused_key_is_tried_once_a_minute_by_one() {
         });
     }
     tokio::time::sleep(10 * 60 * SECOND + SECOND / 2).await;
-    // Every 60.1 seconds.
+    // A trial every 60.1 seconds.
     assert_eq!(tries.load(Ordering::SeqCst), 9);
 }
 
@@ -395,7 +396,7 @@ async fn an_absurd_advice_is_survived() {
     }
 }
 
-/// Step of an agent: duration and outcome of its request, and whether that is
+/// Step of an analyst: duration and outcome of its request, and whether it is
 /// cancelled or panics on the way.
 #[derive(Debug, Clone)]
 struct RequestStep {
@@ -445,7 +446,7 @@ impl InFlightCount {
     }
 }
 
-/// Lands wherever the look ends.
+/// Request in flight; dropping it decrements the count.
 struct Flight(Arc<InFlightCount>);
 
 impl Drop for Flight {
@@ -480,7 +481,7 @@ async fn follow(governor: Arc<Governor>, sky: Arc<InFlightCount>, steps: Vec<Req
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever comes of the requests, and wherever they are given up.
+    /// Any outcomes, with cancellations at any point.
     #[test]
     fn never_more_in_flight_than_allowed_and_always_free_in_the_end(
         agents in steps(),
@@ -505,7 +506,7 @@ proptest! {
             let most = sky.most.load(Ordering::SeqCst);
             assert!(most <= concurrency, "{most} of {concurrency}");
             assert_eq!(sky.now.load(Ordering::SeqCst), 0);
-            // Whatever is still to be waited for, it ends.
+            // Longer than any wait that may be pending.
             tokio::time::sleep(25 * 3600 * SECOND).await;
             let first = governor.admit(silent).now_or_never().expect("open");
             first.settle(&ok());

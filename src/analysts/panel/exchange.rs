@@ -1,4 +1,5 @@
-//! Panel on an incident: each peer's opinion, then the reviewer's verdict.
+//! Panel discussion of an incident: each peer's opinion, then the reviewer's
+//! verdict.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +21,16 @@ use crate::metrics::PanelEnd;
 use crate::transcripts::TranscriptBuilder;
 use crate::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 
-/// Under which name verdicts are given.
+/// Name under which verdicts are given.
 const CRITIC: &str = "Evidence reviewer";
-/// For one opinion, with waiting for a turn: later it is of no use.
+/// Maximum time for one opinion, the wait in the queue included: later it is of
+/// no use.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// Wait for room in the budget at a time: those behind it in the queue wait too.
+/// Maximum single wait for the budget: requests behind it in the queue wait
+/// too.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
 
-/// The outcome of a panel.
+/// Outcome of a panel discussion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PanelOutcome {
     pub(super) end: PanelEnd,
@@ -35,7 +38,7 @@ pub(super) struct PanelOutcome {
     pub(super) failed: bool,
 }
 
-/// Requests the opinions of the peers, by their indices in the staff, and
+/// Requests the opinions of the peers, by their index in the agent set, and
 /// settles them with earlier ones. `None` without any opinion: the discussion
 /// does not count.
 pub(super) async fn hold(
@@ -98,11 +101,11 @@ async fn settle(
     }
     let opinions = [before, said].concat();
     let spoke = (opinions.iter()).any(|opinion| opinion.stance != Stance::NoView);
-    // With nobody's view there is nothing to settle.
+    // Without an opinion there is nothing to settle.
     if !spoke {
         return PanelEnd::NoView;
     }
-    // The model of the first analyst is the reviewer's, too.
+    // The reviewer uses the model of the first analyst.
     let reporter = (agents.members.iter()).find(|member| member.config.name() == first);
     let Some(reporter) = reporter else {
         return PanelEnd::Unsettled;
@@ -213,7 +216,7 @@ async fn judge(
     let mut severity = said.review.observation.severity;
     let invented = (report.finding.evidence.iter()).any(|piece| piece.grounded == Some(false));
     if invented {
-        // Worst comes first.
+        // `Severity` is ordered from the highest down.
         severity = severity.max(reporter.chain.first().policy.ungrounded);
     }
     let judgement = PanelVerdict {
@@ -228,7 +231,8 @@ async fn judge(
     Ok((judgement, transcript))
 }
 
-/// Puts the report to a member's model and holds the review against the screen.
+/// Sends the report to an analyst's model and verifies the review against the
+/// screen.
 async fn review(
     report: &ReportedFinding,
     member: &AgentSpec,
@@ -253,7 +257,7 @@ async fn review(
                     ReviewKind::Opinion => format!("reviewing the finding of {}", question.first),
                     ReviewKind::Verdict => "requesting a verdict".to_owned(),
                 },
-                // Again and again: the report stays the same.
+                // Repeated: the report stays the same.
                 wait_for_room: Some(WAIT_FOR_ROOM),
             };
             match lease.ask(question.into(), context, terms, say).await {
@@ -275,7 +279,7 @@ async fn review(
     let prepare = move || {
         let raw = raw.hiding(&policy.own);
         let seen = &mut said.review.observation;
-        // To agree takes no quote of one's own.
+        // Agreement needs no quote.
         let hold = grounding::Hold {
             worst: policy.ungrounded,
             needs_quote: false,
@@ -317,8 +321,8 @@ fn question(
     })
 }
 
-/// Report and opinions masked under that policy: rules on this machine may have
-/// quoted what must not leave.
+/// Report and opinions masked under that policy: local rules may have quoted
+/// what must not be sent.
 fn as_told(
     report: &ReportedFinding,
     mut opinions: Vec<Opinion>,
@@ -334,7 +338,7 @@ fn as_told(
     (reported, opinions)
 }
 
-/// The report as it was published.
+/// Report as published.
 fn observation(report: &ReportedFinding) -> Observation {
     let finding = &report.finding;
     Observation {

@@ -1,15 +1,15 @@
-//! The panel: what one analyst reports is put before the others, once.
+//! Analyst discussion: a report of one analyst is put to the others, once.
 //!
 //! Opinions are independent: an analyst scans the screen without the opinions
 //! of others. When its finding raises an incident to the panel's severity, the
-//! others are each asked once, with the picture and the report, from their own
-//! point of view; then one reviewer, with all of it, settles severity and
-//! confidence. An analyst that answered is not asked twice, and disagreement is
-//! stored as dissent. Only a finding of higher severity is put to all of them
-//! again; a failed request is retried later.
+//! others are each asked once, with the frame and the report, from their own
+//! point of view; then one reviewer settles severity and confidence on the
+//! basis of all opinions. An analyst that answered is not asked twice, and
+//! disagreement is stored as dissent. Only a finding of higher severity is put
+//! to all of them again; a failed request is retried later.
 //!
-//! Runs a panel at a time, so many an hour, and no more of them waiting than can
-//! be held. An incident waits once.
+//! Discussions run one at a time, within an hourly limit and a bounded queue. An
+//! incident is queued once.
 
 mod exchange;
 
@@ -31,26 +31,26 @@ use crate::budget::BudgetStep;
 use crate::metrics::PanelEnd;
 use crate::settings::PanelConfig;
 
-/// Reports that wait for the panel; each holds its picture.
+/// Maximum reports queued for the panel; each holds its frame.
 const WAITING: usize = 8;
-/// Discussed incidents held in memory, besides those stored.
+/// Discussed incidents held in memory, in addition to those stored.
 const REMEMBERED: usize = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
-/// First retry interval of failed requests for opinions; doubled each time, so
-/// that an outage of an hour is outlasted.
+/// First retry interval of failed requests for opinions; it doubles each time,
+/// so that an outage of an hour is bridged.
 const AGAIN: Duration = Duration::from_secs(300);
 const MOST_TRIES: u32 = 5;
 
-/// A finding of a member, and the picture it was made on with nothing hidden.
+/// Finding of an analyst, and its frame before redaction.
 #[derive(Debug)]
 pub(crate) struct ReportedFinding {
     finding: Arc<Finding>,
     frame: Arc<Frame>,
-    /// Times it was put to the panel already.
+    /// Number of earlier attempts.
     tries: u32,
 }
 
-/// Where members put what they report.
+/// Sending end of the queue to the panel.
 #[derive(Debug, Clone)]
 pub(crate) struct PanelQueue {
     reports: mpsc::Sender<ReportedFinding>,
@@ -58,8 +58,8 @@ pub(crate) struct PanelQueue {
     put: PanelIncidents,
 }
 
-/// Incidents that wait for the panel or were put to it, with how bad they were
-/// then: their repeats must not take the place of others.
+/// Incidents queued for the panel or discussed, with their severity at the
+/// time: repeats must not displace others.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PanelIncidents(Arc<Mutex<VecDeque<(Uuid, Severity)>>>);
 
@@ -67,7 +67,7 @@ impl PanelIncidents {
     /// Adds it unless present; false when `send` finds the queue full.
     fn add(&self, id: Uuid, severity: Severity, send: impl FnOnce() -> bool) -> bool {
         let mut put = self.0.locked();
-        // Worst comes first.
+        // `Severity` is ordered from the highest down.
         if put
             .iter()
             .any(|(other, bad)| *other == id && *bad <= severity)
@@ -85,7 +85,7 @@ impl PanelIncidents {
         true
     }
 
-    /// It may be reported again, unless something worse of it waits.
+    /// Allows another report, unless one of higher severity is queued.
     fn remove(&self, id: Uuid, severity: Severity) {
         let mut put = self.0.locked();
         put.retain(|one| *one != (id, severity));
@@ -105,7 +105,8 @@ impl PanelQueue {
         (table, PanelBacklog { reports, put })
     }
 
-    /// Never waits: the panel that can't keep up holds fewer.
+    /// Queues a finding if it concerns the panel. Never waits: a panel that
+    /// can't keep up holds fewer discussions.
     pub(crate) fn report(&self, context: &AgentContext, finding: Arc<Finding>, frame: &Arc<Frame>) {
         if !concerns(&self.agents.borrow().panel, &finding) {
             return;
@@ -128,11 +129,11 @@ impl PanelQueue {
 }
 
 fn concerns(panel: &PanelConfig, finding: &Finding) -> bool {
-    // Worst comes first.
+    // `Severity` is ordered from the highest down.
     panel.enabled && finding.severity <= panel.severity && finding.agent != WATCHTOWER
 }
 
-/// Reports not yet put to the panel.
+/// Queue of reports to the panel.
 #[derive(Debug)]
 pub(crate) struct PanelBacklog {
     reports: mpsc::Receiver<ReportedFinding>,
@@ -145,9 +146,9 @@ pub(crate) struct PanelRunner {
     waiting: PanelBacklog,
     agents: watch::Receiver<AgentSet>,
     context: AgentContext,
-    /// Reports with failed requests for opinions, and when to retry.
+    /// Reports with failed requests for opinions, each with its retry time.
     again: Vec<(Instant, ReportedFinding)>,
-    /// When panels of the last hour began.
+    /// Start times of the discussions of the last hour.
     held: VecDeque<Instant>,
     /// True once the hour's limit was reported.
     rests: bool,
@@ -169,7 +170,7 @@ impl PanelRunner {
         }
     }
 
-    /// Ends when the last reporting analyst is gone.
+    /// Runs until the last reporting analyst is gone.
     pub(crate) async fn run(mut self) {
         loop {
             let next = (0..self.again.len()).min_by_key(|at| self.again[*at].0);
@@ -225,7 +226,7 @@ impl PanelRunner {
         let Some((peers, before)) = open_to(&agents, &incident, severity) else {
             return ReportHandling::Done;
         };
-        // That it rests was said when the budget came to that.
+        // The budget step was already logged.
         if self.context.budget.step() >= BudgetStep::PanelOff {
             self.context.metrics.panel(PanelEnd::OverBudget);
             return ReportHandling::Not;
@@ -243,7 +244,7 @@ impl PanelRunner {
                     ReportHandling::Done
                 }
             }
-            // Not counted in the hour, and to be asked about again.
+            // Not counted in the hour, and may be reported again.
             None => {
                 self.held.pop_back();
                 ReportHandling::Not
@@ -273,7 +274,7 @@ impl PanelRunner {
 /// Outcome of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReportHandling {
-    /// Its repeats need not be put there.
+    /// Repeats need not be reported.
     Done,
     /// Failed requests are to be retried.
     Failed,
@@ -281,7 +282,7 @@ enum ReportHandling {
 }
 
 /// Indices of the analysts still to be asked about an incident of that
-/// severity, and earlier opinions; `None` when none is left.
+/// severity, and earlier opinions; `None` if no analyst is left.
 fn open_to(
     agents: &AgentSet,
     incident: &Incident,
@@ -307,8 +308,8 @@ fn open_to(
     (!peers.is_empty() || unsettled).then_some((peers, before))
 }
 
-/// Indices in the staff of analysts of its stream that did not report it, up to
-/// the limit.
+/// Indices in the agent set of analysts of its stream that did not report it,
+/// up to the limit.
 fn peers(agents: &AgentSet, incident: &Incident) -> Vec<usize> {
     let others = agents.members.iter().enumerate().filter(|(_, member)| {
         let streams = &member.config.streams;
@@ -316,7 +317,7 @@ fn peers(agents: &AgentSet, incident: &Incident) -> Vec<usize> {
             .agents
             .iter()
             .any(|agent| agent == member.config.name());
-        // The guard has no point of view.
+        // The built-in injection detector gives no opinions.
         let is_guard = member.config.name() == WATCHTOWER;
         !spoke && !is_guard && (streams.is_empty() || streams.contains(&incident.stream))
     });

@@ -25,13 +25,13 @@ use crate::budget::{Budget, Prices};
 use crate::settings::{AgentConfig, Panel, Priority};
 use crate::{AgentSpec, ChainLink, ModelChain, Policy};
 
-/// Confirms what is put to it, but for as many times as it can't be asked.
+/// Model that confirms each report, after a number of failures.
 #[derive(Debug, Default)]
 struct ConfirmingModel {
     failures: Mutex<u32>,
-    /// For an answer.
+    /// Duration of an answer.
     takes: Duration,
-    /// Titles and severities of the reports on which it gave an opinion.
+    /// Titles and severities of the reports it gave an opinion on.
     opinions: Mutex<Vec<(String, Severity)>>,
     verdicts: Mutex<u32>,
 }
@@ -223,7 +223,7 @@ impl PanelHarness {
         incident
     }
 
-    /// The incident, once it is like that.
+    /// Waits until the incident meets the condition, and returns it.
     async fn until(&self, id: Uuid, like: impl Fn(&Incident) -> bool) -> Incident {
         loop {
             let detail = self.context.findings.read(move |store| store.incident(id));
@@ -241,8 +241,8 @@ impl PanelHarness {
     }
 }
 
-/// While somebody blocks the paused clock does not run ahead, as it would while
-/// the store's thread works.
+/// Runs `work` while a thread blocks, so that the paused clock does not advance
+/// while the store's thread works.
 async fn frozen<T>(work: impl Future<Output = T>) -> T {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let blocks = tokio::task::spawn_blocking(move || held.recv().is_err());
@@ -252,7 +252,7 @@ async fn frozen<T>(work: impl Future<Output = T>) -> T {
     done
 }
 
-/// Two hours, with time for whoever wants to do something in them.
+/// Advances two hours, in steps that let other tasks run.
 async fn two_hours() {
     for _ in 0..24 {
         tokio::time::sleep(Duration::from_secs(300)).await;
@@ -275,13 +275,13 @@ async fn a_failed_opinion_is_asked_for_again_later() {
     assert!(failed.opinions[0].failed && failed.opinions[0].stance == Stance::NoView);
     assert_eq!(harness.peer.opinions().len(), 1, "not at once");
     let incident = harness.settled(id).await;
-    // After five minutes, and after ten more.
+    // Retried after five minutes, and after ten more.
     let waited = began.elapsed();
     assert!(waited >= AGAIN * 3, "{waited:?}");
     assert_eq!(incident.opinions.len(), 1, "in the place of the failed one");
     assert_eq!(incident.opinions[0].stance, Stance::Confirm);
     assert!(!incident.opinions[0].failed);
-    // It is done with, however often it is repeated.
+    // Settled, however often it is repeated.
     harness.report(1, Severity::High).await;
     two_hours().await;
     assert_eq!(harness.peer.opinions().len(), 3);

@@ -19,8 +19,8 @@ pub(super) enum Condition {
     Unshown,
 }
 
-/// Identity of a monitoring gap: of one stream; of one agent, where it is the
-/// agent's.
+/// Identity of a monitoring gap: its stream, and its agent where it concerns
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConditionKey {
     pub(super) condition: Condition,

@@ -1,9 +1,8 @@
-//! Monitoring gaps of the server, reported under its own name.
+//! Watchdog: the server's own monitoring gaps, reported as `Watchtower`.
 //!
-//! A picture that is black, frozen or gone, a reader or a model that does not
-//! keep up, an agent that is down: each is one finding by Watchtower with a
-//! start, and its incident is closed, with the end, when it is over. While it
-//! lasts it is not repeated.
+//! A black, frozen or missing picture, OCR or a model that falls behind, an
+//! analyst that is down: each is one finding with a start, not repeated while
+//! it lasts. When the condition ends its incident is closed, with the end.
 
 mod conditions;
 mod probes;
@@ -31,9 +30,9 @@ use crate::watchdog::settings::WatchdogSettings;
 
 /// Polling interval.
 const EVERY: Duration = Duration::from_secs(1);
-/// So long absent, a condition is over.
+/// Time without the condition after which it has ended.
 const OVER: SignedDuration = SignedDuration::from_secs(3);
-/// Open incidents of an earlier run that are closed at the start.
+/// Maximum open incidents of an earlier run that are closed at the start.
 const LEFT_OVER: usize = 1000;
 
 /// Watchdog: reports monitoring gaps as findings.
@@ -44,13 +43,13 @@ pub struct Watchdog {
     known: BTreeMap<ConditionKey, OpenCondition>,
 }
 
-/// Something that is so, or was a moment ago.
+/// Condition that holds, or held until a moment ago.
 #[derive(Debug)]
 struct OpenCondition {
     since: Timestamp,
-    /// When it was last seen to be so.
+    /// Time it was last seen to hold.
     seen: Timestamp,
-    /// Its incident, once it is reported.
+    /// Incident, once it is reported.
     incident: Option<Uuid>,
 }
 
@@ -102,7 +101,7 @@ impl Watchdog {
                     self.close(&key, incident, since, seen).await;
                     self.known.remove(&key);
                 }
-                // It could not be written, and is over.
+                // It ended before it could be written.
                 None => {
                     self.known.remove(&key);
                 }
@@ -118,7 +117,7 @@ impl Watchdog {
         let at = FrameRef {
             seq: frame.as_ref().map_or(0, |frame| frame.seq),
             pts_ms: frame.as_ref().map_or(0, |frame| frame.pts.ms()),
-            // A picture of nothing proves nothing.
+            // A missing picture is no evidence.
             sha256: String::new(),
         };
         let observation = key.observation(since, now);
@@ -150,7 +149,7 @@ impl Watchdog {
         let incident = published
             .incident
             .ok_or_else(|| anyhow::anyhow!("the finding has no incident"))?;
-        // The same happened before and was over.
+        // The same gap occurred before and ended.
         let known = self.findings.read(move |store| store.incident(incident));
         let known = known.await?;
         if known.is_some_and(|known| known.incident.status == Status::Closed) {
@@ -180,16 +179,16 @@ impl Watchdog {
             version: None,
         };
         match self.findings.write(verdict).await {
-            // Somebody was faster, or retention removed it.
+            // Closed by someone else in the meantime, or removed by retention.
             Ok(_) | Err(WriteRefusal::Already { .. } | WriteRefusal::NoIncident(_)) => {}
             Err(error) => tracing::error!(%error, "failed to close a resolved monitoring gap"),
         }
     }
 
     /// Closes the monitoring gaps of an earlier run: their end is unknown, and
-    /// those that persist are reported anew. Prompt injection is reported under
-    /// the same agent name, and an analyst may have reported the same incident:
-    /// those are people's to close.
+    /// those that persist are reported again. Prompt injection is reported
+    /// under the same agent name, and an analyst may have reported the same
+    /// incident: those are left for people to close.
     async fn close_left_over(&self) {
         let query = IncidentQuery {
             status: vec![Status::New, Status::Acknowledged],

@@ -16,11 +16,11 @@ use watchtower_screen::picture::Picture;
 use super::conditions::{Condition, ConditionKey};
 use crate::watchdog::settings::WatchdogSettings;
 
-/// Brighter samples are something to see.
+/// Maximum brightness of a black sample.
 const DARK: u8 = 40;
-/// Share of the picture that has to be brighter: a word.
+/// Share of brighter samples above which a picture is not black: one word.
 const SOMETHING: usize = 5_000;
-/// Streams that ended, remembered until they return.
+/// Maximum ended streams remembered until they return.
 const MOST_GONE: usize = 256;
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Probes {
 #[derive(Debug)]
 struct StreamProbe {
     frame: u64,
-    /// When a picture was decoded last, or the first unit came.
+    /// Time of the last decoded frame, or of the first unit.
     frame_at: Timestamp,
     black_since: Option<Timestamp>,
     units: u64,
@@ -81,7 +81,7 @@ impl Probes {
             match info.lost_since {
                 Some(since) => {
                     self.remember_gone(&info.name, since);
-                    // It starts anew when it returns.
+                    // Its state starts anew when it returns.
                     self.streams.remove(&info.name);
                 }
                 None => {
@@ -95,7 +95,7 @@ impl Probes {
                 felt.push((ConditionKey::of_stream(Condition::Gone, name), *since));
             }
         }
-        // With nothing to look at nobody misses an analyst.
+        // Without a live stream an analyst that is down is no gap.
         if let Some(stream) = live.iter().find(|info| info.lost_since.is_none()) {
             for agent in self.board.agents() {
                 self.feel_agent(&agent, &stream.name, now, &mut felt);
@@ -132,14 +132,14 @@ impl Probes {
                 units: info.totals.video_units + info.totals.left_out,
                 unit_at: now,
             });
-        // Those left out are pictures that come, too.
+        // Frames left out before decoding count as received.
         let units = info.totals.video_units + info.totals.left_out;
         if units != watched.units {
             watched.units = units;
             watched.unit_at = now;
         }
         let frame = self.frames.newest(name);
-        // Nobody expects a picture of it.
+        // An idle stream is not decoded: no frame is expected.
         if self.frames.is_idle(name) {
             watched.frame_at = now;
         }
@@ -161,18 +161,17 @@ impl Probes {
         if let Some(since) = watched.black_since {
             tell(Condition::Black, since, settings.black);
         }
-        // Without video nothing is expected of it: sound alone is a stream.
+        // A stream without video, such as audio only, has no gap.
         if watched.units > 0 {
-            // A stream that stands still is told as frozen.
+            // A stream that stopped is reported as frozen.
             let comes = !lasted(watched.unit_at, now, settings.stopped);
-            // A long group of pictures that is seen well is none of our
-            // business.
+            // A long GOP that is decoded well is no gap.
             if comes {
                 tell(Condition::Undecoded, watched.frame_at, settings.keyframe);
             }
             tell(Condition::Frozen, watched.unit_at, settings.stopped);
         }
-        // Where nobody sees anything, that is told above.
+        // Without any decoded frame the condition above applies.
         if let Some(since) = info.unshown_since.filter(|since| watched.frame_at > *since) {
             tell(Condition::Unshown, since, settings.keyframe);
         }
@@ -279,8 +278,8 @@ mod tests {
             let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
             let second = seconds_from_now();
             publisher.push(unit(begins)).expect("ours");
-            // A minute in which one picture a second is seen, if decoding
-            // could begin, and one in which none is.
+            // A minute with one frame a second, if decoding could begin, and
+            // one without frames.
             let mut undecoded = Vec::new();
             for nth in 0..120 {
                 publisher.push(unit(false)).expect("ours");

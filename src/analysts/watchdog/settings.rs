@@ -1,27 +1,27 @@
-//! `[watchdog]` of `watchtower.toml`: delays before a blind spot is reported.
+//! `[watchdog]` of `watchtower.toml`: delays before a monitoring gap is
+//! reported.
 
 use std::time::Duration;
 
 use watchtower_base::config::section::Section;
 
-/// `[watchdog]`: how long it takes before the server reports what it can't
-/// see.
+/// `[watchdog]`: delay per condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchdogSettings {
-    /// A picture of nothing but black.
+    /// Black picture.
     pub black: Duration,
-    /// A picture on which nothing has moved, not even by noise; and one on
-    /// which something moved all the time before, as a clock does.
+    /// Picture without any motion, not even noise; or without the motion that
+    /// was constant before, such as a clock.
     pub frozen: Duration,
     pub stopped: Duration,
-    /// Coded pictures come in and none is seen.
+    /// Coded frames arrive, but none is decoded.
     pub keyframe: Duration,
-    /// A stream whose publisher is gone.
+    /// Publisher disconnected.
     pub gone: Duration,
-    /// Age of a picture not read by OCR.
+    /// Maximum age of a frame not read by OCR.
     pub unread: Duration,
-    /// An analyst without an answer of its model, or three of its intervals
-    /// if that is longer.
+    /// Analyst without a response of its model; or three of its intervals, if
+    /// longer.
     pub unanswered: Duration,
 }
 

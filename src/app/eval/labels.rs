@@ -18,35 +18,35 @@ pub enum LabelsError {
 }
 
 /// Labels of one recording; times are seconds from its first frame. Other keys
-/// of the file (where frames come from, for instance) are its author's.
+/// of the file (the source of its frames, for instance) are the author's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Labels {
     pub scenes: Vec<Scene>,
 }
 
-/// Some time of the recording with one thing on the screen.
+/// Period of the recording with one thing on the screen.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Scene {
     pub start: f64,
     pub end: f64,
-    /// There is nothing to find: every finding is a false one.
+    /// True if there is nothing to find: every finding is a false positive.
     #[serde(default)]
     pub healthy: bool,
     #[serde(default)]
     pub events: Vec<LabelledEvent>,
 }
 
-/// Something to be found.
+/// Labelled event to be found.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct LabelledEvent {
     pub start: f64,
     pub end: f64,
-    /// Agents responsible for it, by name.
+    /// Names of the agents responsible for it.
     pub agents: Vec<String>,
     pub category: Category,
     pub severity: Severity,
     pub title: String,
-    /// Text that proves it, each on a line of the screen.
+    /// Text that proves it, each entry on a line of the screen.
     #[serde(default)]
     pub strings: Vec<String>,
 }

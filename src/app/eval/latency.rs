@@ -1,4 +1,4 @@
-//! Time from a picture to its findings, as this machine takes it.
+//! Latency from a frame to its findings, on this machine.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,8 +32,8 @@ impl fmt::Display for Latency {
     }
 }
 
-/// Smallest of the values, in their order, that this share of them does not
-/// exceed; `None` without values.
+/// Smallest of the sorted values that this share of them does not exceed;
+/// `None` without values.
 fn percentile(sorted: &[Duration], share: f64) -> Option<Duration> {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.max(1) - 1).copied()

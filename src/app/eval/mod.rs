@@ -1,9 +1,9 @@
 //! Evaluation of the panel: findings on a labelled recording compared with the
 //! labels.
 //!
-//! Owns the format of the labels, the marks and the table. Playing the
-//! recording through the pipeline is the app's (`app/replay.rs`).
-//! docs/evaluation.md has the format and what the figures mean.
+//! Owns the format of the labels, the scores and the table; `app/replay.rs`
+//! plays the recording through the pipeline. docs/evaluation.md has the format
+//! and the meaning of the figures.
 
 mod labels;
 mod latency;

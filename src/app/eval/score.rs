@@ -1,4 +1,4 @@
-//! Findings held against labels.
+//! Scoring of findings against labels.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use watchtower_screen::text;
 
 use super::labels::{LabelledEvent, Labels};
 
-/// Seconds a finding may lie beside what it is about: labels are rounded, and
-/// pictures are a moment old when they are looked at.
+/// Tolerance in seconds between a finding and its event: labels are rounded,
+/// and frames are analysed a moment after their capture.
 const BESIDE: f64 = 2.0;
 
-/// A finding and when the picture was on the screen.
+/// Finding, with the time of its frame.
 #[derive(Debug, Clone)]
 pub struct TimedFinding {
     pub seconds: f64,
@@ -26,10 +26,10 @@ pub struct TimedFinding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ModelInput {
     pub frames: u64,
-    /// About.
+    /// Estimated tokens.
     pub tokens: u64,
-    /// The same for one that is sent a whole picture every so often, changed
-    /// or not.
+    /// The same for a model that is sent a whole frame at fixed intervals,
+    /// changed or not.
     pub frames_at_intervals: u64,
     pub tokens_at_intervals: u64,
 }
@@ -41,13 +41,13 @@ pub struct Marks {
     pub findings: u64,
     /// True positives: findings about a labelled event, by an expected analyst.
     pub right: u64,
-    /// Findings about nothing labelled.
+    /// False positives: findings without a labelled event.
     pub wrong: u64,
-    /// Those of them on a healthy screen.
+    /// False positives on a healthy screen.
     pub on_healthy: u64,
-    /// Right ones beyond the first of an event.
+    /// True positives beyond the first of an event.
     pub duplicates: u64,
-    /// Events that were its business, and those it found.
+    /// Events the analyst is responsible for, and those it found.
     pub events: u64,
     pub found: u64,
     pub precision: Option<f64>,
@@ -58,19 +58,19 @@ pub struct Marks {
     pub longest_to_detect: Option<f64>,
     pub grounded: u64,
     pub ungrounded: u64,
-    /// Answers of the model that were asked for in this run, and failures.
+    /// Model answers requested in this run, and failures.
     pub looks: u64,
     pub unanswered: u64,
     pub sent: ModelInput,
 }
 
-/// The marks of a run.
+/// Scores of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Scores {
     pub seconds: f64,
     pub interval_seconds: f64,
     pub incidents: u64,
-    /// Pictures taken, read, and changed.
+    /// Frames sampled, read and changed.
     pub pictures: u64,
     pub readings: u64,
     pub news: u64,
@@ -81,8 +81,8 @@ pub struct Scores {
     pub false_findings: Vec<String>,
 }
 
-/// Marks for each of these agents and for all together. What the run itself
-/// counts (looks, pictures, tokens) is for the caller to fill in.
+/// Scores of each of these agents and of all together. The caller adds the
+/// counters of the run itself (scans, frames, tokens).
 pub fn score(labels: &Labels, seen: &[TimedFinding], agents: &[String]) -> Scores {
     let events: Vec<&LabelledEvent> = labels.events().collect();
     let hits: Vec<Option<usize>> = seen.iter().map(|seen| event_of(&events, seen)).collect();
@@ -178,9 +178,9 @@ fn share(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Index of the labelled event a finding is about: of the events in progress
-/// that its agent is responsible for, the one it quotes; without a quote one of
-/// its category.
+/// Index of the labelled event a finding is about: of the current events its
+/// agent is responsible for, the one it quotes; without a quote one of its
+/// category.
 fn event_of(events: &[&LabelledEvent], seen: &TimedFinding) -> Option<usize> {
     let finding = &seen.finding;
     let candidates = events.iter().enumerate().filter(|(_, event)| {
@@ -216,7 +216,7 @@ fn event_of(events: &[&LabelledEvent], seen: &TimedFinding) -> Option<usize> {
     fitting.next().map(|(index, _)| index)
 }
 
-/// True if one text is contained in another, matched as OCR text.
+/// True if one text contains the other, matched as OCR text.
 fn is_within(part: &str, whole: &str) -> bool {
     let line = TextLine {
         text: whole.to_owned(),

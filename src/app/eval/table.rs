@@ -1,4 +1,4 @@
-//! The marks for people.
+//! Human-readable table of the scores.
 
 use std::fmt;
 

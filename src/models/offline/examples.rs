@@ -8,11 +8,11 @@ use super::rule::Rule;
 use super::screen::FrameText;
 use super::window::Windows;
 
-/// Longest pause between two screens of an example; far from where time
-/// overflows.
+/// Longest pause between two screens of an example; far from the limits of time
+/// stamps.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// True if the rule reports anything of an example.
+/// True if the rule reports a finding on an example.
 pub(super) fn reports(rule: &Rule, example: &str) -> bool {
     let mut windows = Windows::default();
     screens(example).into_iter().any(|(after, screen)| {

@@ -37,17 +37,17 @@ struct ReportedSubject {
 }
 
 impl OfflineMemory {
-    /// Begins a frame with these rows and this time of capture.
+    /// Starts a frame with these rows and this capture time.
     pub(super) fn turn_to(&mut self, rows: HashSet<String>, at: Timestamp) {
         self.at = at;
         let shared = rows.intersection(&self.rows).count() as f64;
         let same = shared >= SAME_SCREEN * rows.len().min(self.rows.len()) as f64;
         let patience = if same { GONE_FOR } else { 1 };
-        // Seen at the last look: gone is 1 now, and 0 again if it is here.
+        // Seen in the last frame: `gone` is 1 now, and 0 again if it is here.
         self.reported.retain(|_, reported| {
             reported.gone += 1;
             let gone = at.duration_since(reported.seen_at);
-            // No conclusion from a clock that was set back.
+            // A clock that was set back proves nothing.
             reported.gone <= patience || !gone.is_negative() && gone < GONE_LONG
         });
         self.rows = rows;
@@ -83,7 +83,7 @@ impl OfflineMemory {
     }
 }
 
-/// Letters and digits only, with those that OCR confuses made equal.
+/// Keeps letters and digits only, with OCR look-alikes made equal.
 pub(super) fn folded(text: &str) -> String {
     let kept = text
         .chars()

@@ -39,7 +39,7 @@ use window::Windows;
 
 /// Maximum quotes of one finding.
 const QUOTES: usize = 5;
-/// Maximum findings of one rule on one screen, where it reports each subject
+/// Maximum findings of a rule per screen, if it reports each subject
 /// separately.
 const SUBJECTS: usize = 3;
 /// Streams remembered, those analysed last.
@@ -73,7 +73,7 @@ impl Offline {
         Self {
             rules,
             agent: persona.name.clone(),
-            // Too large for an automaton: then none is matched.
+            // Too large for an automaton: then no indicator is matched.
             finder: finder.unwrap_or_else(|_| none()),
             indicators,
             memories: Mutex::default(),
@@ -177,7 +177,7 @@ impl Offline {
     }
 }
 
-/// Text with one blank between words, as OCR may split a line; and the offset
+/// Text with one space between words, as OCR may split a line, and the offset
 /// of each of its bytes in the original text, the end included.
 fn single_spaced(text: &str) -> (String, Vec<usize>) {
     let mut spaced = String::with_capacity(text.len());
@@ -220,7 +220,7 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     for item in &mut evidence {
         item.quote = mask_secrets(&item.quote).into_owned();
     }
-    // The highest number is named.
+    // The highest number is reported.
     let by_number = |found: &&Match| found.number.as_ref().map_or(0.0, |(_, number)| *number);
     let worst = matches
         .iter()

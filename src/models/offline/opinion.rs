@@ -50,7 +50,7 @@ impl Offline {
     }
 }
 
-/// True if evidence of the one is in the same place as evidence of the other.
+/// True if both have evidence in the same place.
 fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
     let boxes = |pieces: &[Evidence]| -> Vec<[u16; 4]> {
         pieces.iter().filter_map(|piece| piece.bounds).collect()

@@ -31,7 +31,7 @@ pub(super) struct Rule {
     pub(super) screen: Vec<Regex>,
     pub(super) screen_at_least: usize,
     pub(super) at_least: usize,
-    /// Time window in which rows count; without it, those on the screen.
+    /// Time window in which rows count; without one, those on the screen.
     pub(super) window: Option<SignedDuration>,
     pub(super) above: Option<f64>,
     pub(super) below: Option<f64>,
@@ -71,7 +71,7 @@ impl Rule {
             .any(|name| name == "*" || name.eq_ignore_ascii_case(agent))
     }
 
-    /// Subjects to report of a screen captured at that moment.
+    /// Subjects to report of a screen captured at that time.
     pub(super) fn subjects(
         &self,
         screen: &FrameText,
@@ -211,7 +211,7 @@ impl Rule {
     }
 }
 
-/// Matches in a text. The separator behind a number may be part of the next
+/// Matches in a text. The separator after a number may be part of the next
 /// match too: the gap between two cells.
 fn each_match<'t>(pattern: &Regex, text: &'t str) -> impl Iterator<Item = Captures<'t>> {
     let mut from = Some(0);

@@ -1,15 +1,15 @@
 //! Text of a screen as matched by rules: rows of cells.
 //!
-//! A row joins the lines of text beside each other, from the left, with two
-//! spaces between cells, so that a pattern can tell words from columns.
-//! Vertical positions are kept too: a panel has its label above its value.
+//! A row joins lines of text side by side, from the left, with two spaces
+//! between cells, so that a pattern can tell words from columns. Vertical
+//! positions are kept too: a panel has its label above its value.
 
 use regex::Regex;
 
 use watchtower_domain::finding::Evidence;
 use watchtower_screen::picture::{Rect, TextLine};
 
-/// Minimum confidence of OCR: below it are more icons and specks than words.
+/// Minimum confidence of OCR: below it most lines are icons and specks.
 const SURE: f32 = 0.5;
 const SURE_DIGIT: f32 = 0.8;
 /// Separator of two cells of a row.
@@ -101,8 +101,8 @@ impl FrameText {
             })
     }
 
-    /// True if a part of a row is the label of a panel with the value zero: a
-    /// lone zero is below its first cell.
+    /// True if a part of a row labels a panel with the value zero: a lone zero
+    /// is below the first cell of that part.
     pub(super) fn counts_none(&self, row: usize, part: ByteSpan) -> bool {
         let touched = self.rows[row].touched(part);
         let Some(label) = touched.first().map(|cell| cell.rect) else {
@@ -157,7 +157,7 @@ impl FrameText {
     }
 }
 
-/// Lines that OCR reads off a screen drawn in characters.
+/// Lines as OCR reads them off a screen drawn in characters.
 pub(super) fn drawn(text: &str) -> Vec<TextLine> {
     const CHARACTER: u32 = 10;
     const LINE: u32 = 24;

@@ -70,7 +70,7 @@ fn a_screen_that_is_read_again_and_again_is_reported_once() {
     let mut told = Vec::new();
     for half in 0..60 {
         let at = Timestamp::UNIX_EPOCH + SignedDuration::from_millis(500 * half);
-        // A mouse is in front of the row for a second and a half.
+        // A mouse covers the row for a second and a half.
         let lines = if (20..23).contains(&half) {
             &covered
         } else {
@@ -121,8 +121,8 @@ fn a_passed_check_is_no_finding() {
     assert!(cloudsec.observe(&passed).is_empty());
 }
 
-/// A log tail that shows three rows at a time, a new one every `step` seconds:
-/// times of SecOps' findings on a burst of failed logins, and their counts.
+/// Log tail of three rows, with a new one every `step` seconds: times and
+/// counts of SecOps' findings on a burst of failed logins.
 fn tail(step: i64) -> Vec<(i64, String)> {
     let secops = analyst("SecOps", &[]);
     let row = |n: i64| format!("{:02}:{:02} sshd: Failed password for root", n / 60, n % 60);
@@ -152,8 +152,8 @@ fn scrolled_rows_count_within_the_window() {
 
 const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
-/// Quotes in the reports of the five personas on a screen drawn in characters,
-/// by rule.
+/// Quotes by rule in the reports of the five personas on a screen drawn in
+/// characters.
 fn reports(screen: &str) -> BTreeMap<String, Vec<String>> {
     let mut by_rule: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for agent in PERSONAS.map(|name| analyst(name, &[])) {
@@ -197,8 +197,7 @@ fn healthy_screens_have_no_findings() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The first line of each fixture names the rules that match, and no others
-/// may.
+/// The first line of each fixture names the rules that match; no others may.
 #[test]
 fn alarming_screens_match_their_listed_rules() {
     let files = fixtures("alarming");

@@ -38,7 +38,7 @@ struct Sighting {
 }
 
 impl SightingWindow {
-    /// Begins a frame captured at that time.
+    /// Starts a frame captured at that time.
     pub(super) fn turn_to(&mut self, at: Timestamp, length: SignedDuration) {
         self.at = at;
         self.length = length;

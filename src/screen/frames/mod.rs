@@ -22,15 +22,15 @@ use watchtower_media::MediaTime;
 use crate::frame::Frame;
 use crate::picture::{EncodeJpeg, Picture};
 
-/// Frames with OCR kept per stream: OCR takes seconds, and agents run every
-/// ten: three frames span an analysis.
+/// Frames with OCR kept per stream: OCR takes seconds, and three frames span an
+/// analysis.
 const READS_KEPT: usize = 3;
 /// Maximum ended streams whose frame counter is remembered.
 const NAMES_KEPT: usize = 1024;
-/// Maximum age of a picture at the end of its OCR; an older one is late.
+/// Age of a picture at the end of its OCR from which it is late.
 const LATE: SignedDuration = SignedDuration::from_secs(3);
-/// Unread generations of a stream whose times are known: at two a second more
-/// than a minute, after which a stream is behind in any case.
+/// Maximum unread generations of a stream with known times: at two a second
+/// more than a minute, after which OCR is behind in any case.
 const UNREAD_KEPT: usize = 128;
 
 /// Frames of all live streams. Cheap to clone.
@@ -42,9 +42,9 @@ pub struct FrameBus {
 #[derive(Debug)]
 struct Bus {
     slots: Mutex<HashMap<StreamName, Slot>>,
-    /// Live streams that nobody looks at, and that are not decoded therefore.
+    /// Live streams without a consumer, which are not decoded.
     idle: Mutex<HashSet<StreamName>>,
-    /// Somebody reads the frames' text.
+    /// True if OCR is on.
     reading: AtomicBool,
     /// Counts frames, OCR results, starts and ends of streams.
     changes: watch::Sender<u64>,
@@ -57,28 +57,28 @@ struct Slot {
     frames: u64,
     newest: Option<Arc<Frame>>,
     reads: VecDeque<Arc<Frame>>,
-    /// Generations not among the reads' yet, oldest first, each with the time
-    /// the change was first seen.
+    /// Generations not read yet, oldest first, each with the time the change
+    /// was first seen.
     unread: VecDeque<(u64, Timestamp)>,
     /// Time of the newest generation, as above, and of the newest frame.
     changed_at: Option<Timestamp>,
     sampled_at: Option<Timestamp>,
-    /// When the first picture came whose reading was late or left something
-    /// out, if none since has caught up.
+    /// Time of the first frame whose OCR was late or partial, if no later one
+    /// has caught up.
     behind_since: Option<Timestamp>,
-    /// Arrival of the picture with the last OCR, if newer ones had arrived by
-    /// then.
+    /// Arrival of the last frame read, if newer ones had arrived by the end of
+    /// its OCR.
     outrun_at: Option<Timestamp>,
 }
 
 impl Slot {
-    /// When the oldest change was seen that nobody has read.
+    /// Time of the oldest unread change.
     fn unread_since(&self) -> Option<Timestamp> {
         self.unread.front().map(|(_, since)| *since)
     }
 
-    /// Takes in the generation of a new frame, and returns when it was first
-    /// seen: a change of a part counts at its second sample, one of all of the
+    /// Records the generation of a new frame, and returns when it was first
+    /// seen: a change of a part counts at its second sample, one of the whole
     /// picture at its first.
     fn note_generation(&mut self, frame: &Frame) -> Timestamp {
         let before = self.sampled_at.replace(frame.captured_at);
@@ -160,18 +160,17 @@ impl FrameBus {
             .collect()
     }
 
-    /// Replaces the streams that are not decoded because nobody looks at them.
+    /// Replaces the set of streams that are not decoded for lack of a consumer.
     pub fn set_idle(&self, streams: impl Iterator<Item = StreamName>) {
         *self.inner.idle.locked() = streams.collect();
     }
 
-    /// True if the stream is not decoded because nobody looks at it.
+    /// True if the stream is not decoded for lack of a consumer.
     pub fn is_idle(&self, stream: &StreamName) -> bool {
         self.inner.idle.locked().contains(stream)
     }
 
-    /// Announces that somebody reads the frames: from now on those who look
-    /// wait for what was read.
+    /// Announces that OCR is on: from now on analysts wait for frames with OCR.
     pub fn expect_reading(&self) {
         self.inner.reading.store(true, Ordering::Relaxed);
     }
@@ -193,13 +192,13 @@ impl FrameBus {
         }
     }
 
-    /// Time since which a live stream shows content without OCR.
+    /// Time since which a live stream has shown content without OCR.
     pub fn unread_since(&self, stream: &StreamName) -> Option<Timestamp> {
         self.inner.slots.locked().get(stream)?.unread_since()
     }
 
     /// Time since which OCR of a live stream has lagged: the current content is
-    /// unread, or each OCR is late or partial.
+    /// unread, or each OCR run is late or partial.
     pub fn behind_since(&self, stream: &StreamName) -> Option<Timestamp> {
         let slots = self.inner.slots.locked();
         let slot = slots.get(stream)?;
@@ -231,7 +230,7 @@ impl FrameBus {
                 .newest
                 .as_ref()
                 .is_some_and(|newest| newest.captured_at.duration_since(frame.captured_at) >= LATE);
-            // OCR may be quick and rare: content between two runs stays unread.
+            // OCR may be quick but rare: content between two runs stays unread.
             let seldom = slot
                 .outrun_at
                 .is_some_and(|last| frame.captured_at.duration_since(last) >= LATE);
@@ -243,7 +242,7 @@ impl FrameBus {
                 slot.behind_since = None;
             }
             began = !all && !was_behind;
-            // What is left came while this was being read.
+            // Later generations came during this OCR run.
             let generation = frame.changes.newest();
             slot.unread.retain(|(unread, _)| *unread > generation);
             slot.reads.push_back(frame);
@@ -386,7 +385,7 @@ mod tests {
         assert_eq!(next(1, 10).changed_at, at(0));
         bus.publish_read(Arc::new(first.read(Arc::from([]), Arc::from([]))));
         assert_eq!(bus.unread_since(&name()), None);
-        // One sample may be a mouse; the second tells.
+        // A single sample may be a mouse; the second confirms the change.
         assert_eq!(next(2, 200).changed_at, at(0));
         assert_eq!(bus.unread_since(&name()), None);
         let changed = next(3, 200);
@@ -395,7 +394,7 @@ mod tests {
         next(4, 200);
         next(5, 90);
         next(6, 90);
-        // Of two that nobody has read the older counts, until it is read.
+        // The older of two unread changes counts, until it is read.
         assert_eq!(bus.unread_since(&name()), Some(at(2)));
         bus.publish_read(Arc::new(changed.read(Arc::from([]), Arc::from([]))));
         assert_eq!(bus.unread_since(&name()), Some(at(5)));
@@ -440,7 +439,7 @@ mod tests {
         let read = |frame: &Frame| {
             bus.publish_read(Arc::new(frame.read(Arc::from([]), Arc::from([]))));
         };
-        // New words every one or ten seconds, as in a video; OCR takes two and
+        // New text every one or ten seconds, as in a video; OCR takes two and
         // runs every six.
         let mut behind = |from: i64, every: i64| {
             let mut reading: Option<Arc<Frame>> = None;

@@ -58,7 +58,7 @@ fn a_day_ends_at_midnight_utc_and_no_clock_begins_it_anew() {
     assert_eq!(ledger.reserve(before, ONE), Err(Bound::RequestsPerDay));
     let asked = ledger.reserve(midnight, ONE).unwrap();
     ledger.settle(midnight, asked, ONE);
-    // Set back over midnight, and forth again.
+    // Set back over midnight, and forward again.
     assert_eq!(ledger.reserve(before, ONE), Err(Bound::RequestsPerDay));
     assert_eq!(ledger.reserve(midnight, ONE), Err(Bound::RequestsPerDay));
 }
@@ -77,8 +77,7 @@ fn a_restart_forgets_nothing() {
     assert!(ledger.reserve(now, ONE).is_ok());
 }
 
-/// Something that was really sent, at some moment between reservation and
-/// settlement.
+/// Amount that was really sent, at a time between reservation and settlement.
 struct SentAmount {
     at: Timestamp,
     amount: Amount,
@@ -90,8 +89,8 @@ struct ReservedRequest {
     since: Timestamp,
 }
 
-/// By an accountant who knows nothing of the ledger: each window that begins
-/// with something sent, and each day.
+/// Independent audit, without the ledger: each window that begins with a sent
+/// amount, and each day.
 fn audit(limits: &Limits, sent: &[SentAmount], seed: u64) {
     let within = |length: SignedDuration, begin: Timestamp| {
         let inside = sent.iter().filter(move |one| {
@@ -154,7 +153,7 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
         let (mut asked, mut sent): (Vec<ReservedRequest>, Vec<SentAmount>) =
             (Vec::new(), Vec::new());
         for _ in 0..STEPS {
-            // Bursts, pauses, and now and then half a day.
+            // Bursts, pauses, and sometimes half a day.
             let pause = match random.random_range(0..20) {
                 0..10 => 0,
                 10..17 => random.random_range(0..20_000),
@@ -199,7 +198,7 @@ fn no_window_holds_more_than_it_may_in_ten_thousand_schedules() {
         }
         audit(&limits, &sent, seed);
     }
-    // Or the limits were no matter.
+    // Otherwise the limits would not have been exercised.
     assert!(granted > 50_000 && refused > 50_000, "{granted} {refused}");
 }
 
@@ -211,7 +210,7 @@ fn a_clock_set_back_stops_nobody_for_longer_than_a_window() {
         let number = ledger.reserve(at(ahead), ONE).unwrap();
         ledger.settle(at(ahead), number, ONE);
     }
-    // Put right: what was spent counts for a minute more, and for this day.
+    // Clock corrected: the amount counts for a minute more, and for this day.
     assert_eq!(ledger.reserve(at(0), ONE), Err(Bound::RequestsPerMinute));
     assert_eq!(ledger.today().requests, 2);
     for _ in 0..2 {
