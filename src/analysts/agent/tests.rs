@@ -328,7 +328,7 @@ async fn the_newest_picture_wins_and_an_unchanged_one_is_not_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_take_turns() {
-    let harness = harness(Scripted::new(FramePolicy::Newest, []));
+    let harness = super::turn_tests::one_per_interval(Scripted::new(FramePolicy::Newest, []));
     let (mut a, mut b) = (harness.open("a"), harness.open("b"));
     for shade in [10, 60, 110] {
         show(&mut a, shade);

@@ -67,7 +67,7 @@ fn longest_waits(harness: &AgentHarness, streams: &Streams) -> HashMap<String, D
     longest
 }
 
-fn one_per_interval(model: Arc<Scripted>) -> AgentHarness {
+pub(super) fn one_per_interval(model: Arc<Scripted>) -> AgentHarness {
     harness_with(model, Redact::Off, |config, _, _| {
         config.requests_per_interval = 1;
     })
