@@ -29,13 +29,14 @@ mutants() { # cargo-mutants' arguments
   local tree target=${CARGO_TARGET_DIR:-$root/target} code=0
   # It changes sources in place: in a clone, whose builds are kept.
   tree=$(mktemp -d)
-  trap 'rm -rf "$tree"' EXIT
+  # shellcheck disable=SC2064
+  trap "rm -rf '$tree'" EXIT
   git clone --quiet . "$tree"
   [ $# -gt 0 ] && [[ " $* " == *' -f '* ]] || set -- "$@" \
     -f 'src/domain/**' -f 'src/screen/text/**' -f 'src/screen/redact/**' \
     -f 'src/analysts/governor/**' -f 'src/analysts/budget/**' -f src/transport/packetizer.rs
   CARGO_TARGET_DIR=$target/mutants WATCHTOWER_MODELS=${WATCHTOWER_MODELS:-$root/models} \
-    cargo mutants --dir "$tree" --in-place --output "$target" --minimum-test-timeout 60 \
+    cargo mutants --workspace --dir "$tree" --in-place --output "$target" --minimum-test-timeout 60 \
     "$@" -- --lib || code=$?
   say "$(wc -l <"$target/mutants.out/missed.txt") changes went unnoticed: $target/mutants.out/missed.txt"
   # 2: some were missed, which is what was asked for.
