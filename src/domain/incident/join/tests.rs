@@ -247,3 +247,16 @@ fn late_finding_is_backdated_within_the_limit() {
     assert_eq!(known.incident.first_seen, at(9_500));
     assert_eq!(known.incident.last_seen, at(10_000));
 }
+
+#[test]
+fn most_similar_incident_is_joined_and_of_equals_the_one_seen_last() {
+    let next = finding(FAILED, 120);
+    let similar = || opened(&finding(LATER, 60));
+    let equal = |second| opened(&finding(FAILED, second));
+    assert_eq!(search(&next, &[similar()]), Some(1));
+    assert_eq!(search(&next, &[similar(), equal(0)]), Some(2));
+    assert_eq!(search(&next, &[equal(0), similar()]), Some(1));
+    assert_eq!(search(&next, &[equal(0), equal(60)]), Some(2));
+    assert_eq!(search(&next, &[equal(60), equal(0)]), Some(1));
+    assert_eq!(search(&next, &[equal(60), equal(60)]), Some(1));
+}
