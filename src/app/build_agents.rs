@@ -229,16 +229,19 @@ pub(crate) fn reader(
         return Ok(None);
     }
     let ocr = &config.settings.ocr;
-    let readers = (0..ocr.readers()).map(|_| Ocr::load(&config.places.models));
-    let readers = readers.collect::<Result<Vec<_>, _>>()?;
     let settings = ReaderSettings {
+        readers: ocr.readers(),
         cores: ocr.cores(),
         own: config.panel.model.redact_patterns.clone(),
     };
     let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
     let record = record.map(|record| Arc::new(record) as Arc<dyn KeepText>);
     Ok(Some(ScreenReader::new(
-        readers, frames, record, metrics, settings,
+        Ocr::load(&config.places.models)?,
+        frames,
+        record,
+        metrics,
+        settings,
     )))
 }
 

@@ -3,8 +3,8 @@
 //! the bus with its text and secrets.
 //!
 //! Under load the text gets older, but memory stays bounded: a frame that is
-//! unread when a newer one arrives is skipped. A stream is read by one reader
-//! at a time, preferably the one that read it last.
+//! unread when a newer one arrives is skipped. A stream has at most one reading
+//! in progress; the page it knows of a stream belongs to the stream.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ const AGAIN: SignedDuration = SignedDuration::from_millis(400);
 /// Settings of the screen reader.
 #[derive(Debug)]
 pub struct ReaderSettings {
+    /// Maximum number of streams read at a time.
+    pub readers: usize,
     /// Average number of cores that OCR may use.
     pub cores: f64,
     /// Initial user-defined patterns to redact.
@@ -58,9 +60,9 @@ pub trait KeepText: std::fmt::Debug + Send + Sync {
 /// OCR scheduler of all streams.
 #[derive(Debug)]
 pub struct ScreenReader {
-    readers: Vec<Arc<Ocr>>,
-    /// Indexes of idle readers.
-    free: Vec<usize>,
+    ocr: Arc<Ocr>,
+    /// Readings that may be started besides those in progress.
+    free: usize,
     /// Streams being read, or whose text is being stored.
     busy: HashSet<StreamName>,
     frames: FrameBus,
@@ -80,8 +82,6 @@ struct LastReading {
     seq: u64,
     /// Capture time of that frame.
     at: Timestamp,
-    /// Index of the reader that read it.
-    reader: usize,
     page: Arc<RecognisedScreen>,
     told: ReportedScreen,
 }
@@ -97,7 +97,6 @@ impl LastReading {
 /// Finished reading of a frame, successful or not.
 struct FinishedReading {
     frame: Arc<Frame>,
-    reader: usize,
     changed_at: Timestamp,
     /// User-defined patterns used for this reading.
     own: OwnPatterns,
@@ -120,10 +119,9 @@ enum FinishedStep {
 }
 
 impl ScreenReader {
-    /// Creates a scheduler that reads as many streams at a time as it has
-    /// readers.
+    /// Creates a scheduler of readings that share the OCR models.
     pub fn new(
-        readers: Vec<Ocr>,
+        ocr: Ocr,
         frames: FrameBus,
         record: Option<Arc<dyn KeepText>>,
         metrics: Arc<ScreenMetrics>,
@@ -131,8 +129,8 @@ impl ScreenReader {
     ) -> Self {
         frames.expect_reading();
         Self {
-            free: (0..readers.len()).rev().collect(),
-            readers: readers.into_iter().map(Arc::new).collect(),
+            ocr: Arc::new(ocr),
+            free: settings.readers,
             busy: HashSet::new(),
             frames,
             record,
@@ -203,7 +201,7 @@ impl ScreenReader {
     /// Starts readings on idle readers as far as the budget allows; returns the
     /// time until more may start.
     fn start_due(&mut self, steps: &mut JoinSet<FinishedStep>) -> Option<Duration> {
-        if self.free.is_empty() {
+        if self.free == 0 {
             return None;
         }
         let live = self.frames.live();
@@ -254,26 +252,19 @@ impl ScreenReader {
         frame.changes.settling.then(|| left_of(waited))?
     }
 
-    /// Assigns a reader to the frame; `None` while all are busy.
+    /// Starts a reading of the frame; `None` while all readers are busy.
     fn begin(
         &mut self,
         frame: Arc<Frame>,
     ) -> Option<impl Future<Output = FinishedReading> + use<>> {
         let memory = self.memories.get(&frame.stream);
-        let own_reader = memory.and_then(|memory| {
-            let mut free = self.free.iter();
-            free.position(|reader| *reader == memory.reader)
-        });
-        let reader = match own_reader {
-            Some(at) => self.free.swap_remove(at),
-            None => self.free.pop()?,
-        };
+        self.free = self.free.checked_sub(1)?;
         self.busy.insert(frame.stream.clone());
         let last = memory.map(|memory| Arc::clone(&memory.page));
         let unread_since = self.frames.unread_since(&frame.stream);
         let changed_at = unread_since.map_or(frame.changed_at, |since| since.min(frame.changed_at));
         let own = self.own.borrow().clone();
-        let (ocr, patterns) = (Arc::clone(&self.readers[reader]), own.clone());
+        let (ocr, patterns) = (Arc::clone(&self.ocr), own.clone());
         let picture = Arc::clone(&frame.picture);
         Some(async move {
             let begun = Instant::now();
@@ -301,7 +292,6 @@ impl ScreenReader {
             };
             FinishedReading {
                 frame,
-                reader,
                 changed_at,
                 own,
                 read,
@@ -331,20 +321,19 @@ impl ScreenReader {
     fn publish(&mut self, done: FinishedReading) -> Option<ScreenText> {
         let FinishedReading {
             frame,
-            reader,
             changed_at,
             own,
             read,
             spent,
             took,
         } = done;
-        self.free.push(reader);
+        self.free += 1;
         self.budget.spend(&frame.stream, spent);
         self.metrics.ocr_cpu_seconds.inc_by(spent.as_secs_f64());
         let (page, secrets, cost) = match read {
             Ok(read) => (Arc::new(read.page), read.secrets, read.cost),
             Err(error) => {
-                self.skip(&frame, reader, &error);
+                self.skip(&frame, &error);
                 return None;
             }
         };
@@ -354,7 +343,7 @@ impl ScreenReader {
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
         let text = self.appeared(&Arc::new(read.clone()), &page);
-        (read.scene, read.told) = self.remember(&frame, reader, &page);
+        (read.scene, read.told) = self.remember(&frame, &page);
         read.changed_at = changed_at;
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
@@ -366,7 +355,7 @@ impl ScreenReader {
 
     /// Marks a frame as failed without a retry, as the next generation may
     /// succeed. It is not shown either, as its secrets are unknown.
-    fn skip(&mut self, frame: &Frame, reader: usize, error: &ReadError) {
+    fn skip(&mut self, frame: &Frame, error: &ReadError) {
         tracing::error!(stream = %frame.stream, frame = frame.seq, %error, "OCR failed");
         match self.memories.get_mut(&frame.stream) {
             Some(memory) => {
@@ -375,7 +364,7 @@ impl ScreenReader {
                 memory.at = frame.captured_at;
             }
             None => {
-                self.remember(frame, reader, &Arc::new(RecognisedScreen::unread()));
+                self.remember(frame, &Arc::new(RecognisedScreen::unread()));
             }
         }
     }
@@ -383,12 +372,7 @@ impl ScreenReader {
     /// Updates the memory of the stream. Returns the frame's scene, which is
     /// the last one if no text or large visual change occurred, and the number
     /// of scenes so far.
-    fn remember(
-        &mut self,
-        frame: &Frame,
-        reader: usize,
-        page: &Arc<RecognisedScreen>,
-    ) -> (u64, u64) {
+    fn remember(&mut self, frame: &Frame, page: &Arc<RecognisedScreen>) -> (u64, u64) {
         let last = self
             .memories
             .remove(&frame.stream)
@@ -412,7 +396,6 @@ impl ScreenReader {
             generation: frame.generation,
             seq: frame.seq,
             at: frame.captured_at,
-            reader,
             page: Arc::clone(page),
             told,
         };

@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use watchtower_base::config::section::Section;
 
-/// Streams read at once: each of them may take 250 MB for a whole new screen.
+/// Maximum number of readings at a time: each may take 480 MB for a dense new screen.
 const MOST_READERS: usize = 8;
 
 /// `[ocr]`

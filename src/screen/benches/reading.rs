@@ -68,12 +68,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rounds: u32 = rounds.parse()?;
     let frames = FrameBus::new();
     let settings = ReaderSettings {
+        readers: 1,
         cores: 1.0,
         own: OwnPatterns::default(),
     };
     let ocr = Ocr::load(Path::new(&models))?;
     let metrics = Arc::new(ScreenMetrics::default());
-    let mut reader = ScreenReader::new(vec![ocr], frames.clone(), None, metrics, settings);
+    let mut reader = ScreenReader::new(ocr, frames.clone(), None, metrics, settings);
     for file in arguments {
         let file = Path::new(&file);
         let picture = picture(file)?;
