@@ -12,6 +12,14 @@ pub(super) fn wide_line(text: &str, x: u32, y: u32) -> TextLine {
     spaced(text, x, y, 10)
 }
 
+/// Lines below each other.
+pub(super) fn stacked(texts: &[&str]) -> Vec<TextLine> {
+    (0..)
+        .zip(texts)
+        .map(|(at, text)| line(text, 10, 10 + 20 * at))
+        .collect()
+}
+
 fn spaced(text: &str, x: u32, y: u32, advance: u32) -> TextLine {
     TextLine {
         text: text.to_owned(),

@@ -207,14 +207,11 @@ fn of_spaced(
 
 #[cfg(test)]
 mod tests {
-    use crate::test_line::line;
+    use crate::test_line::stacked;
     use crate::text::rows;
 
     fn hidden(texts: &[&str]) -> Vec<String> {
-        let lines: Vec<_> = (0..)
-            .zip(texts)
-            .map(|(at, text)| line(text, 10, 10 + 20 * at))
-            .collect();
+        let lines = stacked(texts);
         let rows = rows(&lines);
         let values = super::values(&lines, &rows).into_iter();
         values

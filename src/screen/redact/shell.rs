@@ -178,14 +178,11 @@ fn printed(text: &str, all: bool) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_line::line;
+    use crate::test_line::stacked;
     use crate::text::rows;
 
     fn hidden(texts: &[&str]) -> Vec<String> {
-        let lines: Vec<_> = (0..)
-            .zip(texts)
-            .map(|(at, text)| line(text, 10, 10 + 20 * at))
-            .collect();
+        let lines = stacked(texts);
         let found = values(&lines, &rows(&lines));
         found
             .into_iter()
