@@ -1,12 +1,9 @@
-//! Context of an analyst per stream: open findings it reported and observations
+//! Context of an analyst for a stream: open findings it reported and observations
 //! it was not sure about. Never shared: it sees those of others only in a panel
 //! discussion.
 
-use std::collections::HashMap;
-
 use jiff::{SignedDuration, Timestamp};
 
-use watchtower_base::stream_name::StreamName;
 use watchtower_domain::finding::Finding;
 use watchtower_models::model::{FollowUp, MOST_REMEMBERED, Memory, Remembered};
 
@@ -16,19 +13,20 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 const LONGEST_QUOTE: usize = 120;
 
 #[derive(Debug, Default)]
-pub(super) struct Memories {
-    streams: HashMap<StreamName, Memory>,
+pub(super) struct StreamMemory {
+    /// `None` before the first report and request.
+    memory: Option<Memory>,
 }
 
-impl Memories {
-    /// True if the stream has a context: a report on it, or an earlier request.
-    pub(super) fn knows(&self, stream: &StreamName) -> bool {
-        self.streams.contains_key(stream)
+impl StreamMemory {
+    /// True if there was neither a report nor a request.
+    pub(super) fn is_new(&self) -> bool {
+        self.memory.is_none()
     }
 
     /// Context for the next request, without reports expired by `now`.
-    pub(super) fn of(&mut self, stream: &StreamName, now: Timestamp) -> Memory {
-        let memory = self.streams.entry(stream.clone()).or_default();
+    pub(super) fn at(&mut self, now: Timestamp) -> Memory {
+        let memory = self.memory.get_or_insert_default();
         let fresh = |one: &Remembered| now.duration_since(one.since) < FORGOTTEN;
         memory.reported.retain(fresh);
         memory.clone()
@@ -36,13 +34,8 @@ impl Memories {
 
     /// Applies the follow-up of the context that was sent (`asked`), and
     /// returns the entries that have ended.
-    pub(super) fn follow_up(
-        &mut self,
-        stream: &StreamName,
-        asked: &Memory,
-        follow_up: FollowUp,
-    ) -> Vec<Remembered> {
-        let memory = self.streams.entry(stream.clone()).or_default();
+    pub(super) fn follow_up(&mut self, asked: &Memory, follow_up: FollowUp) -> Vec<Remembered> {
+        let memory = self.memory.get_or_insert_default();
         memory.not_sure = follow_up.not_sure;
         let ended = follow_up.ended.iter();
         let ended: Vec<_> = ended
@@ -59,7 +52,7 @@ impl Memories {
         let Some(incident) = finding.incident else {
             return;
         };
-        let memory = self.streams.entry(finding.stream.clone()).or_default();
+        let memory = self.memory.get_or_insert_default();
         memory.reported.retain(|one| one.incident != incident);
         let quote = finding.evidence.first().map_or("", |piece| &piece.quote);
         memory.reported.push(Remembered {

@@ -21,7 +21,7 @@ use super::words;
 use crate::budget::BudgetStep;
 use crate::budgeted_ask::{AskSpan, AskTerms, ModelLease, NoRoom};
 use crate::changes::Looked;
-use crate::memory::Memories;
+use crate::memory::StreamMemory;
 use crate::model_chain::ChainLink;
 use crate::transcripts::TranscriptBuilder;
 use crate::{changes, grounding, prompt_leak, transcripts};
@@ -52,7 +52,7 @@ pub(super) struct StreamLook {
     stream: StreamName,
     /// Last analysed frame.
     looked: Option<Looked>,
-    memories: Memories,
+    memory: StreamMemory,
 }
 
 impl StreamLook {
@@ -61,7 +61,7 @@ impl StreamLook {
             shared,
             stream,
             looked: None,
-            memories: Memories::default(),
+            memory: StreamMemory::default(),
         }
     }
 
@@ -229,8 +229,8 @@ impl StreamLook {
 
     /// Context of the stream, with findings from before a restart.
     async fn recall(&mut self, link: &ChainLink, frame: &Frame) -> Memory {
-        let stream = &frame.stream;
-        if !self.memories.knows(stream) && link.model.frame_policy() == FramePolicy::Newest {
+        let stream = &self.stream;
+        if self.memory.is_new() && link.model.frame_policy() == FramePolicy::Newest {
             let query = FindingQuery {
                 agent: Some(self.shared.name().to_owned()),
                 stream: Some(stream.to_string()),
@@ -241,18 +241,18 @@ impl StreamLook {
             match findings.read(move |store| store.findings(&query)).await {
                 Ok(page) => {
                     let oldest_first = page.items.iter().rev();
-                    oldest_first.for_each(|finding| self.memories.reported(finding));
+                    oldest_first.for_each(|finding| self.memory.reported(finding));
                 }
                 Err(error) => tracing::warn!(%error, "failed to load earlier findings of {stream}"),
             }
         }
-        self.memories.of(stream, frame.captured_at)
+        self.memory.at(frame.captured_at)
     }
 
     /// Updates the context and writes ended findings to the analyst's log.
     async fn follow_up(&mut self, asked: &Memory, answer: FollowUp) {
         let shared = &self.shared;
-        for ended in self.memories.follow_up(&self.stream, asked, answer) {
+        for ended in self.memory.follow_up(asked, answer) {
             let said = format!("ended: {} (incident {})", ended.title, ended.incident);
             shared.context.findings.note(shared.name(), &said).await;
         }
@@ -375,7 +375,7 @@ impl StreamLook {
         context
             .metrics
             .finding_latency(&model.provider, late(frame));
-        self.memories.reported(&finding);
+        self.memory.reported(&finding);
         if let Some(table) = &shared.table {
             table.report(context, finding, frame);
         }
