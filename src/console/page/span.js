@@ -79,9 +79,9 @@ export class Span {
     this.#end(new Date(this.#range.until.getTime() + times * this.#milliseconds));
   }
 
-  /** @param {Date | null} until */
+  /** Ends at a whole second, as the URL has no finer times: a link then shows the same range. @param {Date | null} until */
   #end(until) {
-    this.#until = until && until.getTime() < serverNow() ? until : null;
+    this.#until = until && until.getTime() < serverNow() ? new Date(Math.floor(until.getTime() / 1000) * 1000) : null;
     this.#notify();
   }
 

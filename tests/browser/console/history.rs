@@ -94,6 +94,11 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     let address = "location.search.replace(/until=[^&]+/, 'until=')";
     let address = browser.run(address).await;
     assert_eq!(address, "?view=history&hours=0.25&until=");
+    // The range shown is the one that the link names, to the millisecond.
+    let requested = "performance.getEntriesByType('resource').map((one) => new URL(one.name))\
+        .filter((one) => one.pathname === '/api/moments').pop().searchParams.get('until')";
+    let named = "new Date(new URLSearchParams(location.search).get('until')).toISOString()";
+    assert_eq!(browser.run(requested).await, browser.run(named).await);
 
     // A link leads to the time of a still, and navigation works both ways.
     let first = "document.querySelector('#moments time').dateTime";
