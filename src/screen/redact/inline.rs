@@ -86,9 +86,9 @@ fn pattern(text: &str) -> Regex {
 
 /// Text without its trailing copula ("is").
 pub(super) fn without_copula(text: &str) -> &str {
-    let told = text.trim_end();
-    match COPULA_LAST.find(told) {
-        Some(last) if last.start() > 0 => told[..last.start()].trim_end(),
+    let trimmed = text.trim_end();
+    match COPULA_LAST.find(trimmed) {
+        Some(last) if last.start() > 0 => trimmed[..last.start()].trim_end(),
         _ => text,
     }
 }
@@ -114,15 +114,15 @@ fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     let quotes = |c: char| "\"'`”’)]*".contains(c);
     let begin = label.range.end + rest.len() - rest.trim_start_matches(quotes).len();
     if let Some((at, tie)) = signed(text, begin) {
-        return told(text, at, label, tie);
+        return value_at(text, at, label, tie);
     }
     let rest = &text[begin..];
     if let Some(is) = COPULA.find(rest).filter(|is| !is.is_empty()) {
         let at = begin + is.end();
-        return told(text, at, label, Tie::Loose).or_else(|| plain_word(text, at, label));
+        return value_at(text, at, label, Tie::Loose).or_else(|| plain_word(text, at, label));
     }
     if let Some(is) = COPULA_LATER.find(rest)
-        && let Some(value) = told(text, begin + is.end(), label, Tie::Loose)
+        && let Some(value) = value_at(text, begin + is.end(), label, Tie::Loose)
     {
         return Some(value);
     }
@@ -142,7 +142,7 @@ fn behind(text: &str, label: &SecretLabel) -> Option<Range<usize>> {
     }
     // `PIN 1 2917`
     let number = NUMBER.find(rest).map_or(0, |number| number.end());
-    let value = told(text, begin + number, label, Tie::Loose)?;
+    let value = value_at(text, begin + number, label, Tie::Loose)?;
     let rest = text[value.end..].split("  ").next().unwrap_or_default();
     let last = rest.split_whitespace().all(is_stop);
     (first || label.kind == LabelKind::Code || last).then_some(value)
@@ -161,16 +161,16 @@ fn signed(text: &str, begin: usize) -> Option<(usize, Tie)> {
     let at = rest.find([':', '=', '：'])?;
     let owner = &rest[..at];
     let short = owner.chars().count() <= REACH && !owner.contains(['"', ',', ';', '?', '|']);
-    let tie = if labels::says_no_more(owner) {
+    let tie = if labels::only_qualifies(owner) {
         Tie::Explicit
     } else {
         Tie::Loose
     };
-    let says = rest.starts_with([' ', '_', '-', '['])
-        && (tie == Tie::Explicit || labels::is_said_of(owner));
+    let qualified = rest.starts_with([' ', '_', '-', '['])
+        && (tie == Tie::Explicit || labels::names_owner(owner));
     let sign = rest[at..].chars().next().map_or(1, char::len_utf8);
     let end = begin + at + sign;
-    (short && says && !text[end..].starts_with("//")).then_some((end, tie))
+    (short && qualified && !text[end..].starts_with("//")).then_some((end, tie))
 }
 
 /// True if exactly one word is left in the cell.
@@ -184,7 +184,7 @@ fn first_word(text: &str) -> &str {
 }
 
 /// Value that starts there, if it has the shape its label announces.
-fn told(text: &str, at: usize, label: &SecretLabel, tie: Tie) -> Option<Range<usize>> {
+fn value_at(text: &str, at: usize, label: &SecretLabel, tie: Tie) -> Option<Range<usize>> {
     let rest = &text[at..];
     let blanks = rest.len() - rest.trim_start().len();
     let opening = rest.trim_start().chars().next()?;

@@ -326,8 +326,8 @@ pub(super) fn alone(text: &str) -> Option<SecretLabel> {
     let label = labels.iter().find(|label| {
         let before = &core[..label.range.start];
         let behind = &core[label.range.end..];
-        let owned = label.noun_first && is_said_of(behind);
-        is_owner(before) && (says_no_more(behind) || owned) && (colon || !is_verdict(core))
+        let owned = label.noun_first && names_owner(behind);
+        is_owner(before) && (only_qualifies(behind) || owned) && (colon || !is_verdict(core))
     })?;
     Some(SecretLabel {
         range: begin + label.range.start..begin + label.range.end,
@@ -336,7 +336,7 @@ pub(super) fn alone(text: &str) -> Option<SecretLabel> {
 }
 
 /// True if a few words name the owner rather than a state of the secret.
-pub(super) fn is_said_of(behind: &str) -> bool {
+pub(super) fn names_owner(behind: &str) -> bool {
     let words: Vec<_> = split(behind).collect();
     let said = words
         .iter()
@@ -365,7 +365,8 @@ pub(super) fn is_owner(before: &str) -> bool {
         && !before.contains([':', '=', '?', ','])
 }
 
-pub(super) fn says_no_more(behind: &str) -> bool {
+/// True if the words after a label only qualify it, as "(required)" or "for prod".
+pub(super) fn only_qualifies(behind: &str) -> bool {
     let trimmed = behind.trim();
     if trimmed.is_empty() {
         return true;
@@ -395,9 +396,9 @@ fn split(text: &str) -> impl Iterator<Item = String> + '_ {
 /// Label at the end of a sentence, with its value next:
 /// `Your new password is:`.
 pub(super) fn at_end(text: &str) -> Option<SecretLabel> {
-    let told = text.trim_end();
-    let colon = told.ends_with([':', '：', '=', '→', '>']);
-    let core = told.trim_end_matches(|c: char| !is_letter(c));
+    let trimmed = text.trim_end();
+    let colon = trimmed.ends_with([':', '：', '=', '→', '>']);
+    let core = trimmed.trim_end_matches(|c: char| !is_letter(c));
     let without = super::inline::without_copula(core);
     if !colon && without.len() == core.len() {
         return None;
@@ -406,7 +407,7 @@ pub(super) fn at_end(text: &str) -> Option<SecretLabel> {
     let behind = &without[label.range.end..];
     let last = split(&without[..label.range.start]).last();
     let said = last.is_none_or(|word| !NO_LABEL.contains(&word));
-    (said && says_no_more(behind)).then_some(label)
+    (said && only_qualifies(behind)).then_some(label)
 }
 
 #[cfg(test)]
