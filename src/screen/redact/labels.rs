@@ -365,7 +365,7 @@ pub(super) fn is_owner(before: &str) -> bool {
         && !before.contains([':', '=', '?', ','])
 }
 
-/// True if the words after a label only qualify it, as "(required)" or "for prod".
+/// True if the words after a label only qualify it: "(required)", "for prod", "#2".
 pub(super) fn only_qualifies(behind: &str) -> bool {
     let trimmed = behind.trim();
     if trimmed.is_empty() {
