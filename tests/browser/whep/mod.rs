@@ -45,7 +45,7 @@ impl Stretch {
         }
     }
 
-    /// Whether every picture came, and on time. A browser on a busy machine
+    /// True if every picture came, and on time. A browser on a busy machine
     /// decodes fewer than come to it, and freezes by itself.
     fn is_at_full_rate(&self) -> bool {
         let fps = f64::from(FPS);
