@@ -65,10 +65,10 @@ impl Watch {
             match self.poll(files) {
                 None => {}
                 Some(Ok(pair)) => {
+                    install(pair.certified);
                     info!("certificate reloaded: {}", pair.certificate);
                     self.certificate = pair.certificate;
                     reminded = None;
-                    install(pair.certified);
                 }
                 Some(Err(error)) => {
                     warn!("new certificate rejected, keeping the current one: {error}");
