@@ -187,7 +187,9 @@ impl Link {
     /// Pace in bytes a second. `rate` is the full stream's.
     pub(super) fn pace(&self, rate: f64) -> f64 {
         match self.phase {
-            Phase::Probing { .. } => (HOLDS * rate).max(self.pace),
+            // No faster, as a pace that has grown since the last congestion
+            // would fill a link that holds the stream.
+            Phase::Probing { .. } => HOLDS * rate,
             _ => self.pace,
         }
     }

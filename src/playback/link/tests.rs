@@ -310,3 +310,37 @@ fn a_lost_packet_counts_once_and_only_in_its_epoch() {
     link.tick(RATE, 130, None, now);
     assert_eq!(link.pace(RATE), cut);
 }
+
+#[test]
+fn a_probe_sends_no_faster_than_the_stream() {
+    use rtc::rtcp::transport_feedbacks::cc_feedback_report::Ecn;
+    let start = Instant::now();
+    let mut link = Link::new(start);
+    link.start(RATE);
+    link.congested(RATE, 0, start);
+    link.use_small(start);
+    let mut index = 0;
+    let mut fastest: f64 = 0.0;
+    // The small rendition arrives without delay.
+    for step in 1..200 {
+        let now = start + Duration::from_millis(50) * step;
+        link.tick(RATE, index, None, now);
+        if link.is_probing() {
+            let share = link.pace(RATE) / RATE;
+            assert!((1.0..=HOLDS).contains(&share), "{share}");
+            assert!(fastest > HOLDS * RATE, "{fastest}");
+            return;
+        }
+        fastest = fastest.max(link.pace(RATE));
+        let sent = index..index + 5;
+        index = sent.end;
+        let arrivals = sent.map(|index| {
+            link.departed(index, 1100, now);
+            let arrival = Duration::from_secs(9) + now.saturating_duration_since(start);
+            Acknowledgement::received(index as u16, Some(arrival), Ecn::NotEct)
+        });
+        let arrivals: Vec<_> = arrivals.collect();
+        link.arrived(&arrivals, RATE, index, now);
+    }
+    panic!("no probe");
+}
