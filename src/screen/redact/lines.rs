@@ -273,29 +273,45 @@ impl Found<'_> {
         });
     }
 
-    /// Hides the rest of a wrapped table cell: a single word below a secret
-    /// whose row starts with a label.
+    /// Hides the rest of a wrapped table cell: single words below a secret whose
+    /// row starts with a label.
     fn cells(&mut self, rows: &[TextRow]) {
         let mut next = 0;
         while let Some(secret) = self.secrets.get(next) {
-            let (line, kind) = (secret.line, secret.kind.clone());
+            let (first, kind) = (secret.line, secret.kind.clone());
+            let personal = secret.personal;
             next += 1;
-            let Some(below) = self.rest_of_cell(rows, line).filter(|_| !secret.personal) else {
+            let Some(label) = self.label_of(rows, first).filter(|_| !personal) else {
                 continue;
             };
-            if !self.secrets.iter().any(|known| known.line == below) {
-                self.hide_all(below, &kind);
+            let mut line = first;
+            while let Some(below) = self.rest_of_cell(rows, line, &label) {
+                // The first is the rest of the secret, be it a word; those
+                // below it may be another cell's.
+                if line != first && is_wordlike(&self.lines[below].text) {
+                    break;
+                }
+                if !self.secrets.iter().any(|known| known.line == below) {
+                    self.hide_all(below, &kind);
+                }
+                line = below;
             }
         }
     }
 
-    fn rest_of_cell(&self, rows: &[TextRow], line: usize) -> Option<usize> {
+    /// Line left of another in its row.
+    fn label_of(&self, rows: &[TextRow], line: usize) -> Option<Rect> {
+        let mut all = rows.iter().flat_map(|row| row.parts.windows(2));
+        let pair = all.find(|pair| pair[1].0 == line)?;
+        Some(self.lines[pair[0].0].rect)
+    }
+
+    /// Line that continues a cell in the row below, without a label of its own.
+    fn rest_of_cell(&self, rows: &[TextRow], line: usize, label: &Rect) -> Option<usize> {
         let rect = self.lines[line].rect;
         let at = rows
             .iter()
             .position(|row| row.parts.iter().any(|(part, _)| *part == line))?;
-        let part = rows[at].parts.iter().position(|(part, _)| *part == line)?;
-        let label = self.lines[rows[at].parts[part.checked_sub(1)?].0].rect;
         rows.iter().skip(at + 1).take(3).find_map(|row| {
             let rects = row.parts.iter().map(|(part, _)| self.lines[*part].rect);
             let labelled = rects.clone().any(|other| {
@@ -307,8 +323,10 @@ impl Found<'_> {
                 let other = self.lines[*part].rect;
                 is_next(&rect, &other) && other.x.abs_diff(rect.x) <= rect.height / 2
             })?;
-            let alone = !self.lines[*below].text.contains(' ') && !labelled;
-            alone.then_some(*below)
+            // OCR reads an underscore as a blank.
+            let text = &self.lines[*below].text;
+            let single = !text.contains(' ') || text.len() >= BROKEN && self.is_body(*below);
+            (single && !labelled).then_some(*below)
         })
     }
 }
@@ -469,6 +487,77 @@ mod tests {
         assert_eq!(rows(&all), [1, 2, 3]);
         assert_eq!(rows(&all[..3]), [1, 2], "the end is below the screen");
         assert_eq!(rows(&all[2..]), [0, 1], "the beginning is above it");
+    }
+
+    #[test]
+    fn a_private_key_in_a_narrow_cell_is_hidden_to_its_end() {
+        let lines = [
+            line("deploy key", 10, 10),
+            line("-----BEGIN PRIVATE KEY-----", 200, 10),
+            line(
+                "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJT",
+                200,
+                30,
+            ),
+            line("Us8cKjMz", 200, 50),
+            line(
+                "EfYyjiWA4R4M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtC",
+                200,
+                70,
+            ),
+            line("Svpzu", 200, 90),
+            line("NMoSfm76oqFvAp8Gy0iz5sxjZmSnXyCdPEovGhLa0Vz", 200, 110),
+            line("access key age", 10, 130),
+            line("older than 90 days: 4", 200, 130),
+            line("owner", 10, 150),
+            line("reader2", 200, 150),
+        ];
+        let found = hidden(&lines);
+        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
+        assert_eq!(places, [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_wrapped_cell_is_hidden_to_its_end_over_a_misread_underscore() {
+        let lines = [
+            line("id_token", 10, 10),
+            // OCR joins the column beside it.
+            line(
+                "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJ2paxKuqmqtwDqKcMPhFf platform",
+                200,
+                10,
+            ),
+            line(
+                "8yIDySWW12NPYRtT4zzEwN0pGebK4yrHzHwklSgSvqvILJcIO59OC8Dv mP",
+                200,
+                30,
+            ),
+            line(
+                "t4d0SZIRiwr5dbJy48Y4SijgyAAEO-e6pCQO6luLLO-9xyxUx-qrIqDgFqXo",
+                200,
+                50,
+            ),
+            line("2ZuY6lKGq", 200, 70),
+            line("owner", 10, 90),
+            line("reader2", 200, 90),
+        ];
+        let found = hidden(&lines);
+        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
+        assert_eq!(places, [1, 2, 3, 4]);
+        let below = [
+            line("id_token", 10, 10),
+            line(
+                "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJ2paxKuqmqtwDqKcMPhFf",
+                200,
+                10,
+            ),
+            line("Mx8yIDySWW12N", 200, 30),
+            line("overview", 200, 50),
+            line("deployments", 200, 70),
+        ];
+        let found = hidden(&below);
+        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
+        assert_eq!(places, [1, 2], "a menu below is no token");
     }
 
     #[test]

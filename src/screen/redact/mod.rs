@@ -119,10 +119,14 @@ fn by_kind(original: &str, found: &mut SpanList) {
                 {
                     continue;
                 }
+                let value = match kind.name {
+                    kinds::LONG_TOKEN => whole_run(text, value.range()),
+                    _ => value.range(),
+                };
                 let missing = kind.letters.saturating_sub(value.len());
-                let end = whole_end(text, value.end(), kind.personal, missing);
+                let end = whole_end(text, value.end, kind.personal, missing);
                 let place = |at: usize| places.map_or(at, |places| places[at]);
-                let start = original.floor_char_boundary(place(value.start()));
+                let start = original.floor_char_boundary(place(value.start));
                 let span = SensitiveSpan {
                     range: start..original.ceil_char_boundary(place(end)),
                     kind: kind.name.into(),
@@ -291,6 +295,32 @@ fn looks_torn(word: &str) -> bool {
     letters.len() >= 6 && turns.count() * 4 >= letters.len()
 }
 
+/// Random string with its pieces before and behind a sign: the parts of a token
+/// separated by dots, or a letter that OCR read as a bracket.
+fn whole_run(text: &str, mut run: Range<usize>) -> Range<usize> {
+    const SIGNS: [char; 7] = ['.', '(', ')', '[', ']', '|', '!'];
+    const SHORTEST: usize = 8;
+    let joined = |c: char| c.is_ascii_alphanumeric() || "+/_=-".contains(c);
+    let is_piece = |piece: &str| {
+        piece.len() >= SHORTEST && value::is_tail(piece) && !value::is_wordlike(piece)
+    };
+    while let Some(before) = text[..run.start].strip_suffix(SIGNS) {
+        let piece = &before[before.trim_end_matches(joined).len()..];
+        if !is_piece(piece) {
+            break;
+        }
+        run.start = before.len() - piece.len();
+    }
+    while let Some(behind) = text[run.end..].strip_prefix(SIGNS) {
+        let piece = &behind[..behind.len() - behind.trim_start_matches(joined).len()];
+        if !is_piece(piece) {
+            break;
+        }
+        run.end += 1 + piece.len();
+    }
+    run
+}
+
 /// End of a secret that OCR split with a blank: extends over the next words
 /// while they look as random, or while its kind's length is not reached.
 fn whole_end(text: &str, mut end: usize, personal: bool, mut missing: usize) -> usize {
@@ -342,6 +372,26 @@ pub fn mask_besides<'a>(text: &'a str, redact: Redact, own: &OwnPatterns) -> Cow
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_random_string_is_hidden_with_its_parts_around_a_sign() {
+        for (text, masked) in [
+            (
+                "x_1wMrSEjOcCWaKWGxqUUBS5YFRAKrtVPP.54YC22NQm4IZyvBK end",
+                "[masked long random token] end",
+            ),
+            (
+                "for B2juzT9RmlMaaf)J8eNwGMukY6WMQZFCiGny here",
+                "for [masked long random token] here",
+            ),
+            (
+                "get x_1wMrSEjOcCWaKWGxqUUBS5YFRAKrtVPP.internal",
+                "get [masked long random token].internal",
+            ),
+        ] {
+            assert_eq!(mask_secrets(text), masked);
+        }
+    }
 
     #[test]
     fn pictures_at_home_hide_secrets_wherever_the_screen_is_read() {

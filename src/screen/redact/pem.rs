@@ -31,8 +31,17 @@ struct PrivateKeyBlock {
     mark: Rect,
     /// Right edge of its longest row, in pixels.
     right: u32,
-    /// Flag: its last row was found.
-    all: bool,
+    /// Progress towards its last row.
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Within,
+    /// After a row shorter than the others: the last one, or the rest of a row
+    /// that a narrow cell wraps.
+    AfterShort,
+    All,
 }
 
 impl Found<'_> {
@@ -51,11 +60,11 @@ impl Found<'_> {
                 open = Some(PrivateKeyBlock {
                     mark,
                     right: 0,
-                    all: false,
+                    progress: Progress::Within,
                 });
                 continue;
             }
-            let Some(key) = open.as_mut().filter(|key| !key.all) else {
+            let Some(key) = open.as_mut().filter(|key| key.progress != Progress::All) else {
                 continue;
             };
             let under = self.under(&rows[at], key.mark);
@@ -67,13 +76,22 @@ impl Found<'_> {
             let rights = body.iter().map(|line| self.lines[*line].rect.right());
             if let Some(right) = rights.max() {
                 let width = |right: u32| right.saturating_sub(key.mark.x);
-                // Only the last row is shorter than the others.
-                key.all = width(right) < width(key.right) / 10 * 9;
+                let is_short = width(right) < width(key.right) / 10 * 9;
+                let is_random = |line: &usize| is_random(&self.lines[*line].text);
+                let goes_on = !is_short && body.iter().any(is_random);
+                if key.progress == Progress::AfterShort && !goes_on {
+                    key.progress = Progress::All;
+                    continue;
+                }
+                key.progress = match is_short {
+                    true => Progress::AfterShort,
+                    false => Progress::Within,
+                };
                 key.right = key.right.max(right);
-            } else {
+            } else if !under.is_empty() {
                 // A note beside the key does not end it; a paragraph below
                 // does.
-                key.all = !under.is_empty();
+                key.progress = Progress::All;
             }
             for line in body {
                 self.hide_all(line, "private key");
@@ -119,7 +137,7 @@ impl Found<'_> {
 
     /// True for base64 text, as in the rows of a key; OCR may have inserted a
     /// blank or a sign.
-    fn is_body(&self, line: usize) -> bool {
+    pub(super) fn is_body(&self, line: usize) -> bool {
         let text = self.lines[line]
             .text
             .trim_matches(|c: char| !is_key_letter(c));
