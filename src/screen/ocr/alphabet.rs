@@ -21,6 +21,10 @@ pub(super) const REACH: usize = (HEIGHT / STEP / 2) as usize;
 /// Contrast of a column with ink, as a share of the line's highest. A neighbour
 /// below is text of the same contrast; a shadow or noise is not.
 const INK: f32 = 0.35;
+/// Maximum share of a line's ink without a letter near, for a line that was read
+/// whole, as one in so many. In Chinese and Japanese every letter is as wide as
+/// the line is high, and its ink within reach.
+pub(super) const UNREAD_ONE_IN: usize = 10;
 /// Minimum letters of another alphabet on a line that is read again: one alone
 /// may be an icon.
 pub(super) const LEAST: usize = 2;

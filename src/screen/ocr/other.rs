@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use watchtower_base::sync::Locked as _;
 
-use super::alphabet::{REACH, is_han, is_third, unexplained};
+use super::alphabet::{REACH, UNREAD_ONE_IN, is_han, is_third, unexplained};
 use super::engine::{Network, OnnxRuntime};
 use super::pieces::{HEIGHT, Piece, fill, pieces};
 use super::recognise::{BLANK, decode, unexpected};
@@ -26,10 +26,6 @@ const LONGEST: u32 = 1600;
 /// Maximum size of a file that a user brings, as a whole model is held in
 /// memory: ten times the largest one known.
 const LARGEST: u64 = 256 << 20;
-/// Maximum share of a line's ink without a letter near, for a line that was read
-/// whole, as one in so many. In Chinese and Japanese every letter is as wide as
-/// the line is high, and its ink within reach.
-const UNREAD_ONE_IN: usize = 5;
 
 /// Recogniser of other letters than Latin, and the networks that are loaded.
 #[derive(Debug)]
@@ -73,9 +69,14 @@ impl OtherReading {
         letters.filter(|c| is_han(*c) || is_third(*c)).count()
     }
 
+    /// True if letters explain its ink.
+    pub(super) fn is_whole(&self) -> bool {
+        self.alone * UNREAD_ONE_IN <= self.ink
+    }
+
     /// True if it was read with confidence, whole.
     fn is_read(&self) -> bool {
-        self.confidence >= READABLE && self.alone * UNREAD_ONE_IN <= self.ink
+        self.confidence >= READABLE && self.is_whole()
     }
 }
 
@@ -267,7 +268,7 @@ impl LoadedNetwork {
                 let Piece {
                     pixels, columns, ..
                 } = piece;
-                let (alone, ink) = unexplained(pixels, columns, &at, REACH + 1);
+                let (alone, ink) = unexplained(pixels, columns, &at, REACH);
                 whole.alone += alone.len();
                 whole.ink += ink;
                 Ok(())

@@ -8,7 +8,7 @@
 //! from drawings and from other alphabets.
 
 use super::ReadError;
-use super::alphabet::{REACH, other_class, unexplained};
+use super::alphabet::{REACH, UNREAD_ONE_IN, other_class, unexplained};
 use super::engine::{Network, Outputs};
 use super::pieces::{HEIGHT, Piece, STEP, STRIDE, columns, fill, pieces};
 use super::rgb_buffer::RgbBuffer;
@@ -78,7 +78,7 @@ struct PieceText {
     clear: (f32, f32),
     /// Letters of another alphabet.
     others_seen: usize,
-    /// Letters less probable than [`DOUBTFUL`].
+    /// Letters less probable than [`DOUBTFUL`], and one for ink without letters.
     doubtful: usize,
 }
 
@@ -233,6 +233,7 @@ impl Recogniser {
                 return Err(unexpected("the recogniser's output", scored));
             }
             let (mut letters, mut alone) = (Vec::<Letter>::new(), Vec::new());
+            let mut gaps = Vec::with_capacity(pieces.len());
             for (piece, scores) in scores.chunks_exact(steps * known).enumerate() {
                 let there = (pieces[piece].width() / STEP) as usize;
                 let best = decode(scores.chunks_exact(known).take(there));
@@ -250,7 +251,8 @@ impl Recogniser {
                 let Piece {
                     pixels, columns, ..
                 } = pieces[piece];
-                let (ink, _) = unexplained(pixels, columns, &read, REACH);
+                let (ink, all) = unexplained(pixels, columns, &read, REACH);
+                gaps.push(ink.len() * UNREAD_ONE_IN > all);
                 let ink = ink.into_iter().filter(|step| *step < there);
                 alone.extend(ink.take(SEARCHED).map(|step| (piece, piece * steps + step)));
             }
@@ -260,12 +262,15 @@ impl Recogniser {
             for step in here.chain(alone.iter().map(|(_, step)| *step)) {
                 seen.extend_from_slice(&features[step * width..][..width]);
             }
-            Ok((letters, weighed, alone, seen, width))
+            Ok((letters, weighed, alone, gaps, seen, width))
         };
-        let (letters, weighed, alone, features, width) =
+        let (letters, weighed, alone, gaps, features, width) =
             self.body.run(&shape, &self.values, read)?;
         let (features, around) = features.split_at(weighed.len() * width);
         let mut texts = vec![PieceText::default(); pieces.len()];
+        for (text, has_gap) in texts.iter_mut().zip(gaps) {
+            text.doubtful = usize::from(has_gap);
+        }
         for letter in &letters {
             let text = &mut texts[letter.piece];
             text.text.push(letter.character);

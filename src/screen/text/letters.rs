@@ -281,6 +281,11 @@ mod tests {
         );
         assert_eq!(search_forms("高"), ["高"]);
         assert_eq!(search_forms("Web服务"), ["web", "服务", "务"]);
+        let long = "漢".repeat(20_000);
+        let forms = search_forms(&long);
+        assert_eq!(forms.len(), 20_000);
+        let bytes: usize = forms.iter().map(String::len).sum();
+        assert!(bytes <= 2 * long.len(), "{bytes}");
         let runs: Vec<_> = runs("第3章abc").collect();
         assert_eq!(runs, ["第", "3", "章", "abc"]);
     }
