@@ -201,7 +201,8 @@ fn part(run: &str) -> String {
     let pairs = pairs(&run[..letters.map_or(run.len(), |(end, _)| end)]);
     match pairs.split_last() {
         Some((_, pairs)) if !pairs.is_empty() => format!("\"{}\"", pairs.join(" ")),
-        _ => format!("\"{run}\"*"),
+        Some((one, _)) => format!("\"{one}\"*"),
+        None => format!("\"{run}\"*"),
     }
 }
 

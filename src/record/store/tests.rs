@@ -457,6 +457,7 @@ fn search_finds_any_part_of_text_without_blanks() {
         "使用 web-03",
         "서버가 응답하지 않습니다",
         "高",
+        "エラ一率が悪化",
     ];
     let finding = publication("用户登录失败次数过多", b"one");
     for result in writer.try_write(&mut [queued(screen_of(&texts)), finding]) {
@@ -486,6 +487,8 @@ fn search_finds_any_part_of_text_without_blanks() {
         ("使用 web-03", &[2]),
         ("응답", &[3]),
         ("高", &[4]),
+        ("エラー", &[5]),
+        ("悪化", &[5]),
     ] {
         assert_eq!(found(words), lines, "{words}");
     }

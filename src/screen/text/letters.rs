@@ -188,13 +188,38 @@ pub fn runs(word: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Pairs of neighbouring letters of a run, then its last letter alone: every
-/// part of the run is a sequence of them, and every letter begins one.
+/// part of the run is a sequence of them, and every letter begins one. Letters
+/// that OCR confuses count as one.
 pub fn pairs(run: &str) -> Vec<String> {
-    let letters: Vec<char> = run.chars().collect();
+    let letters: Vec<char> = run.chars().map(same_stroke).collect();
     let pairs = letters.windows(2).map(|pair| pair.iter().collect());
     pairs
         .chain(letters.last().map(ToString::to_string))
         .collect()
+}
+
+/// Representative of kana and ideographs that are drawn alike.
+fn same_stroke(c: char) -> char {
+    match c {
+        '一' | '―' => 'ー',
+        '口' => 'ロ',
+        '力' => 'カ',
+        '夕' => 'タ',
+        '二' => 'ニ',
+        '工' => 'エ',
+        '卜' => 'ト',
+        '八' => 'ハ',
+        '千' => 'チ',
+        'へ' => 'ヘ',
+        'べ' => 'ベ',
+        'ぺ' | 'ペ' => 'ベ',
+        'ポ' => 'ボ',
+        'パ' => 'バ',
+        'プ' => 'ブ',
+        'ピ' => 'ビ',
+        'り' => 'リ',
+        c => c,
+    }
 }
 
 /// True for letters of Chinese, Japanese and Korean, which are searched by their
@@ -280,6 +305,9 @@ mod tests {
             ["磁盘", "盘使", "使用", "用率", "率", "92"]
         );
         assert_eq!(search_forms("高"), ["高"]);
+        assert_eq!(pairs("エラ一率"), pairs("エラー率"), "as OCR reads it");
+        assert_eq!(pairs("レポート"), pairs("レボ一卜"));
+        assert_ne!(pairs("データ"), pairs("テータ"));
         assert_eq!(search_forms("Web服务"), ["web", "服务", "务"]);
         let long = "漢".repeat(20_000);
         let forms = search_forms(&long);
