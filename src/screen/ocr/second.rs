@@ -26,7 +26,7 @@ const UNREAD: f32 = 0.0;
 pub(crate) struct KnownAlphabets {
     /// Chinese or Japanese.
     ideographs: bool,
-    /// One that reads as Latin look-alikes.
+    /// Alphabet that reads as Latin look-alikes.
     look_alikes: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct SecondReader<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Latin,
-    /// Of another alphabet, read or marked as unread.
+    /// Line in another alphabet, read or marked as unread.
     Other,
     /// No model could tell.
     Unknown,
