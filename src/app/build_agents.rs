@@ -237,7 +237,7 @@ pub(crate) fn reader(
     let (frames, metrics) = (frames.clone(), Arc::clone(metrics));
     let record = record.map(|record| Arc::new(record) as Arc<dyn KeepText>);
     Ok(Some(ScreenReader::new(
-        Ocr::load(&config.places.models)?,
+        Ocr::load_for(&config.places.models, &ocr.languages)?,
         frames,
         record,
         metrics,

@@ -116,20 +116,38 @@ async fn rows(places: Places, secrets: Secrets) -> Vec<CheckRow> {
         )),
     ));
     rows.extend(language(&config.panel, config.default_provider()));
-    rows.push(row(
-        "OCR model",
-        if config.reads_text() {
-            Ocr::load(&models)
-                .map(|_| format!("in {}", models.display()))
-                .map_err(|error| error.to_string())
-        } else {
-            Ok("not required".to_owned())
-        },
-    ));
+    rows.extend(ocr_models(&config, &models));
     match build_agents::build(&config) {
         Ok((members, ..)) => rows.extend(probe(&members).await),
         Err(error) => rows.push(row("models", Err::<&str, _>(format!("{error:#}")))),
     }
+    rows
+}
+
+/// State of the OCR model, and of those of other languages.
+fn ocr_models(config: &Config, folder: &Path) -> Vec<CheckRow> {
+    let what = "OCR model";
+    if !config.reads_text() {
+        return vec![row(what, Ok::<_, String>("not required".to_owned()))];
+    }
+    let ocr = match Ocr::load_for(folder, &config.settings.ocr.languages) {
+        Ok(ocr) => ocr,
+        Err(error) => return vec![row(what, Err::<&str, _>(error))],
+    };
+    let faults = ocr.language_faults();
+    let also = match ocr.reads_ideographs() {
+        true => ", with Chinese and Japanese",
+        false => "",
+    };
+    let mut rows = vec![row(
+        what,
+        Ok::<_, String>(format!("in {}{also}", folder.display())),
+    )];
+    rows.extend(
+        faults
+            .into_iter()
+            .map(|fault| row("OCR language", Err::<&str, _>(fault))),
+    );
     rows
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ocr::{Ocr, PartToRead, ReadError};
+use super::ocr::{KnownAlphabets, Ocr, PartToRead, ReadError};
 use super::scroll;
 use crate::changed_regions::{merged, regions};
 use crate::motion;
@@ -129,6 +129,8 @@ impl RecognisedScreen {
             kept.cloned().collect()
         });
         let waiting = last.map_or(&[][..], |last| &last.unread);
+        let mut alphabets = KnownAlphabets::default();
+        lines.iter().for_each(|line| alphabets.add(line));
         let mut parts: Vec<_> = (stale.iter())
             .flat_map(|rect| bands(rect, width, height))
             .collect();
@@ -145,6 +147,7 @@ impl RecognisedScreen {
                 picture,
                 part: *seen,
                 waiting,
+                alphabets,
             };
             let known = |line: &Rect| {
                 // Lines only in the margin are known, and maybe cut.
@@ -170,6 +173,7 @@ impl RecognisedScreen {
                     .iter()
                     .any(|new| new.rect.meets(&centre(&line.rect)))
             });
+            read.lines.iter().for_each(|line| alphabets.add(line));
             lines.extend(read.lines);
             unread.extend(read.unread);
         }

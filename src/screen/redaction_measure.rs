@@ -373,6 +373,7 @@ fn read_pictures_of_a_folder() {
         let picture = Arc::new(picture);
         let read = ocr.on_thread(|| RecognisedScreen::read(None, &picture, &ocr));
         let (page, _) = read.expect("readable");
+        println!("{name}: {} second readings so far", ocr.second_readings());
         let mut text = String::new();
         for line in page.lines.iter() {
             let Rect {

@@ -134,6 +134,84 @@ fn every_word_of_a_crowded_screen_is_read_or_painted_over() {
 }
 
 #[test]
+fn a_thousand_words_that_change_with_every_frame_are_no_more_each_time() {
+    let ocr = ocr();
+    let (across, down) = (24, 42);
+    let turn = OcrLimits {
+        pixels: 2 * 1920 * 1120,
+        columns: 60_000,
+    };
+    let mut last: Option<RecognisedScreen> = None;
+    for frame in 0..4 {
+        let mut picture = paper(1920, 1120);
+        let mut words = Vec::new();
+        for at in 0..across * down {
+            let (x, y) = (12 + at % across * 78, 8 + at / across * 26);
+            words.push(word(
+                &mut picture,
+                x,
+                y,
+                (at * 7 + frame * 11 + at / 3) as usize,
+            ));
+        }
+        let picture = Arc::new(picture);
+        let (page, cost) = ocr
+            .on_thread(|| RecognisedScreen::read_within(last.as_ref(), &picture, &ocr, turn))
+            .expect("readable");
+        // A word costs at least 300 columns.
+        let most = if frame == 0 {
+            60_000 / 300
+        } else {
+            words.len()
+        };
+        assert!(page.lines.len() <= most, "{}", page.lines.len());
+        assert!(cost.lines <= words.len() as u64, "{}", cost.lines);
+        assert!(cost.pixels <= turn.pixels + 1920 * 1120, "{}", cost.pixels);
+        assert!(page.unread.len() <= words.len(), "{}", page.unread.len());
+        assert_eq!(leaked(&page, &picture, &words), 0, "frame {frame}");
+        last = Some(page);
+    }
+    assert_eq!(ocr.second_readings(), 0);
+}
+
+#[test]
+fn a_screen_of_8k_is_searched_in_parts_and_hidden_until_then() {
+    let ocr = ocr();
+    let mut picture = paper(7680, 4320);
+    let places = [(40, 60), (7600, 900), (3000, 2300), (5900, 4300)];
+    let words: Vec<_> = (0..)
+        .zip(places)
+        .map(|(seed, (x, y))| word(&mut picture, x, y, seed))
+        .collect();
+    let picture = Arc::new(picture);
+    // As in production.
+    let turn = OcrLimits {
+        pixels: 2 * 3840 * 2176,
+        columns: 400_000,
+    };
+    let (mut last, mut turns): (Option<RecognisedScreen>, _) = (None, 0);
+    loop {
+        let (page, cost) = ocr
+            .on_thread(|| RecognisedScreen::read_within(last.as_ref(), &picture, &ocr, turn))
+            .expect("readable");
+        // One part more than it may, at most.
+        assert!(cost.pixels <= turn.pixels + 3840 * 2176, "{}", cost.pixels);
+        assert_eq!(leaked(&page, &picture, &words), 0);
+        let later = !page.unread.is_empty();
+        (last, turns) = (Some(page), turns + 1);
+        if !later {
+            break;
+        }
+        assert!(turns < 8, "it comes to an end");
+    }
+    assert!(turns > 1, "more than a turn");
+    let lines = last.expect("read").lines;
+    for word in &words {
+        assert!(lines.iter().any(|line| line.rect.meets(word)), "{word:?}");
+    }
+}
+
+#[test]
 fn small_words_on_a_screen_of_any_size_are_found_or_painted_over() {
     let ocr = ocr();
     // Two bands, of which a turn searches one.

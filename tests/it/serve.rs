@@ -519,3 +519,53 @@ async fn check_reports_the_state_of_each_part() {
     );
     assert!(table.contains("2 errors"), "{table}");
 }
+
+#[tokio::test]
+async fn check_tells_of_each_language_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    std::fs::create_dir(&models).unwrap();
+    for file in ["det.onnx", "rec.onnx", "libonnxruntime.so"] {
+        std::os::unix::fs::symlink(root().join("models").join(file), models.join(file)).unwrap();
+    }
+    let agents = folder.path().join("agents.toml");
+    std::fs::copy(root().join("agents.toml"), agents).unwrap();
+    std::fs::write(models.join("rec-greek.onnx"), [8, 9, 18]).unwrap();
+    std::fs::write(models.join("rec-greek.txt"), "α\nβ\n").unwrap();
+    let check = async |settings: &str| {
+        std::fs::write(folder.path().join("watchtower.toml"), settings).unwrap();
+        let mut check = command("check", folder.path());
+        check.arg("--models").arg(&models);
+        let output = check.output().await.unwrap();
+        let table = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), table)
+    };
+    // Without the model of Chinese and Japanese, which nobody asked for.
+    let (code, table) = check("").await;
+    assert_eq!(code, Some(0), "{table}");
+    assert!(!table.contains("with Chinese and Japanese"), "{table}");
+    for (languages, wanted) in [
+        (
+            r#"["latin", "klingon"]"#,
+            &[
+                "unknown language \"klingon\"",
+                "latin, chinese, japanese, greek",
+            ][..],
+        ),
+        (r#"["greek"]"#, &["rec-greek.onnx", "docs/seeing.md"]),
+        (
+            r#"["japanese"]"#,
+            &["rec-multi.onnx", "scripts/fetch-models.sh"],
+        ),
+        (
+            r#"["Greek"]"#,
+            &["ocr.languages", "\"Greek\" is no language"],
+        ),
+    ] {
+        let (code, table) = check(&format!("[ocr]\nlanguages = {languages}\n")).await;
+        assert_eq!(code, Some(1), "{table}");
+        for word in wanted {
+            assert!(table.contains(word), "{word} is not in\n{table}");
+        }
+    }
+}

@@ -1,16 +1,16 @@
 //! Schema of the database, and the migrations from older versions.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Transaction, params_from_iter};
+use rusqlite::{Connection, Transaction, params, params_from_iter};
 
-use watchtower_screen::text::search_forms;
+use watchtower_screen::text::{is_unspaced, search_forms};
 
 /// `WTCH`: marks the file as ours (`PRAGMA application_id`).
 pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 9] = [
     TRANSCRIPTS,
     MOMENTS_BY_TIME,
     SEARCH_FORMS,
+    PAIRS_OF_LETTERS,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -324,6 +325,32 @@ fn index_forms(db: &Transaction<'_>) -> rusqlite::Result<()> {
     db.execute_batch("DROP TABLE screen_text_before; DROP TABLE finding_text_before;")
 }
 
+/// Pairs of letters of text without blanks between its words, among the forms;
+/// [`index_pairs`] adds those of what is there.
+const PAIRS_OF_LETTERS: &str = "-- Rows are changed one by one.";
+
+/// Adds the pairs of letters to the forms of what was indexed before
+/// [`PAIRS_OF_LETTERS`]: of few lines, as OCR read Latin letters only.
+fn index_pairs(db: &Transaction<'_>) -> rusqlite::Result<()> {
+    for table in ["screen_text", "finding_text"] {
+        let mut select = db.prepare(&format!("SELECT rowid, text FROM {table}"))?;
+        let mut rows = select.query([])?;
+        let mut changed = Vec::new();
+        while let Some(row) = rows.next()? {
+            let text: Option<String> = row.get(1)?;
+            let text = text.filter(|text| text.chars().any(is_unspaced));
+            if let Some(text) = text {
+                changed.push((row.get::<_, i64>(0)?, forms(&text)));
+            }
+        }
+        let mut update = db.prepare(&format!("UPDATE {table} SET forms = ?2 WHERE rowid = ?1"))?;
+        for (rowid, forms) in changed {
+            update.execute(params![rowid, forms])?;
+        }
+    }
+    Ok(())
+}
+
 /// Column `forms` of a text.
 pub(super) fn forms(text: &str) -> String {
     search_forms(text).join(" ")
@@ -358,8 +385,10 @@ pub(super) fn migrate(db: &mut Connection, from: i32) -> rusqlite::Result<()> {
     let step = db.transaction()?;
     for migration in MIGRATIONS.iter().skip(from.max(0) as usize) {
         step.execute_batch(migration)?;
-        if *migration == SEARCH_FORMS {
-            index_forms(&step)?;
+        match *migration {
+            SEARCH_FORMS => index_forms(&step)?,
+            PAIRS_OF_LETTERS => index_pairs(&step)?,
+            _ => {}
         }
     }
     mark(&step)?;
@@ -376,9 +405,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn text_without_blanks_of_an_older_database_is_found_by_its_parts() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let before = MIGRATIONS.len() - 1;
+        for migration in &MIGRATIONS[..before] {
+            db.execute_batch(migration).unwrap();
+        }
+        let lines = "INSERT INTO screen_text (rowid, text, stream, forms)
+                       VALUES (7, '磁盘使用率92%', 'team', ''), (8, 'db was 00MKilled', 'team', 'oomkllled');
+                     INSERT INTO finding_text (rowid, text, forms) VALUES (3, '用户登录失败', '');";
+        db.execute_batch(lines).unwrap();
+        migrate(&mut db, before as i32).unwrap();
+        for (table, words, rowid) in [
+            ("screen_text", "\"使用 用率\"", Some(7)),
+            ("screen_text", "92", Some(7)),
+            ("screen_text", "oomkllled", Some(8)),
+            ("screen_text", "\"使用 率\"", None),
+            ("finding_text", "\"登录\"", Some(3)),
+        ] {
+            let find = format!("SELECT max(rowid) FROM {table} WHERE {table} MATCH ?1");
+            let found: Option<i64> = db.query_row(&find, [words], |row| row.get(0)).unwrap();
+            assert_eq!(found, rowid, "{words}");
+        }
+    }
+
+    #[test]
     fn older_database_is_migrated() {
         let mut db = Connection::open_in_memory().unwrap();
-        let before = NEWEST - 1;
+        let before = 8;
         for migration in &MIGRATIONS[..before as usize] {
             db.execute_batch(migration).unwrap();
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use watchtower_domain::screen_text::ScreenText;
-use watchtower_screen::text::{number_of, shape_of};
+use watchtower_screen::text::{is_unspaced, number_of, pairs, runs, shape_of};
 
 use super::age::RetentionCutoff;
 use super::migrations::forms;
@@ -19,6 +19,8 @@ use crate::store::sql;
 pub(super) const STEP: i64 = 2000;
 /// Maximum search words; more of them cost more and hardly change the result.
 pub(super) const MOST_WORDS: usize = 16;
+/// Maximum letters searched of a text without blanks: a longer one is as rare.
+const MOST_LETTERS: usize = 32;
 
 /// Line of screen text found by a search: an item of `/api/search`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -160,12 +162,14 @@ pub(super) fn hit(row: &Row<'_>) -> rusqlite::Result<(u64, Hit)> {
 /// FTS5 query of a user's search words: every word in quotes, so that
 /// none is an operator, and as a prefix; the first [`MOST_WORDS`] count. Each is
 /// found as OCR may have read it too: a number that was read as letters only
-/// where it is all of a word. `None` without one.
+/// where it is all of a word. Chinese, Japanese and Korean are found wherever
+/// they stand. `None` without a word.
 pub(super) fn fts(words: &str) -> Option<String> {
     let words = words
         .split(|c: char| !c.is_alphanumeric() && c != '|')
         .map(|word| word.trim_matches('|'))
         .filter(|word| !word.is_empty())
+        .flat_map(runs)
         .take(MOST_WORDS)
         .map(ways);
     let wanted = words.collect::<Vec<_>>().join(" AND ");
@@ -174,6 +178,9 @@ pub(super) fn fts(words: &str) -> Option<String> {
 
 /// A word as it is, and as OCR may have read it.
 fn ways(word: &str) -> String {
+    if word.chars().next().is_some_and(is_unspaced) {
+        return part(word);
+    }
     let shape = shape_of(word);
     let mut ways = vec![format!("\"{word}\"*")];
     if word.chars().all(|c| c.is_ascii_digit()) {
@@ -188,9 +195,34 @@ fn ways(word: &str) -> String {
     }
 }
 
+/// Any part of a text without blanks, as a sequence of its pairs of letters.
+fn part(run: &str) -> String {
+    let letters = run.char_indices().nth(MOST_LETTERS);
+    let pairs = pairs(&run[..letters.map_or(run.len(), |(end, _)| end)]);
+    match pairs.split_last() {
+        Some((_, pairs)) if !pairs.is_empty() => format!("\"{}\"", pairs.join(" ")),
+        Some((one, _)) => format!("\"{one}\"*"),
+        None => format!("\"{run}\"*"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_without_blanks_is_searched_by_its_parts() {
+        assert_eq!(fts("使用率").as_deref(), Some("\"使用 用率\""));
+        assert_eq!(fts("高").as_deref(), Some("\"高\"*"));
+        assert_eq!(
+            fts("第3章").as_deref(),
+            Some("\"第\"* AND (\"3\"* OR \"3\") AND \"章\"*")
+        );
+        let long = fts(&"漢".repeat(5000)).unwrap();
+        assert_eq!(long.chars().filter(|c| *c == ' ').count(), MOST_LETTERS - 2);
+        let mixed = fts(&"漢a".repeat(5000)).unwrap();
+        assert_eq!(mixed.split(" AND ").count(), MOST_WORDS);
+    }
 
     #[test]
     fn search_input_is_never_an_operator() {

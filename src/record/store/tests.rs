@@ -432,6 +432,70 @@ fn the_text_of_screens_can_be_searched() {
     assert_eq!(found, "Failed password for admin");
 }
 
+/// Lines of a screen, to be stored.
+fn screen_of(texts: &[&str]) -> ScreenText {
+    let line = |text: &&str| ScreenLine {
+        text: (*text).to_owned(),
+        bounds: [0; 4],
+    };
+    ScreenText {
+        stream: StreamName::new("team").unwrap(),
+        observed_at: Timestamp::now(),
+        frame_seq: 1,
+        pts_ms: 0,
+        lines: texts.iter().map(line).collect(),
+    }
+}
+
+#[test]
+fn search_finds_any_part_of_text_without_blanks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    let texts = [
+        "本番環境のデータベースに障害が発生しました",
+        "内存使用率92% 磁盘空间不足",
+        "使用 web-03",
+        "서버가 응답하지 않습니다",
+        "高",
+        "エラ一率が悪化",
+    ];
+    let finding = publication("用户登录失败次数过多", b"one");
+    for result in writer.try_write(&mut [queued(screen_of(&texts)), finding]) {
+        result.unwrap();
+    }
+    let found = |words: &str| -> Vec<usize> {
+        let query = TextQuery {
+            words: words.to_owned(),
+            limit: 9,
+            ..TextQuery::default()
+        };
+        let hits = readers.search(&query).unwrap().items.into_iter();
+        let place = |hit: Hit| texts.iter().position(|text| *text == hit.text);
+        hits.map(|hit| place(hit).expect("a line")).collect()
+    };
+    for (words, lines) in [
+        ("データベース", &[0][..]),
+        ("ベース", &[0]),
+        ("障害", &[0]),
+        ("害発", &[]),
+        ("た", &[0]),
+        ("使用", &[2, 1]),
+        ("使用率", &[1]),
+        ("用率92", &[1]),
+        ("92", &[1]),
+        ("磁盘 使用率", &[1]),
+        ("使用 web-03", &[2]),
+        ("응답", &[3]),
+        ("高", &[4]),
+        ("エラー", &[5]),
+        ("悪化", &[5]),
+    ] {
+        assert_eq!(found(words), lines, "{words}");
+    }
+    let recalled = readers.recall(&["登录失败".to_owned()]).unwrap();
+    assert_eq!((recalled.lines.len(), recalled.findings.len()), (0, 1));
+}
+
 #[test]
 fn search_finds_what_was_misread_as_it_was_meant() {
     let dir = tempfile::tempdir().unwrap();
@@ -443,17 +507,7 @@ fn search_finds_what_was_misread_as_it_was_meant() {
         "0%",
         "500 ok",
     ];
-    let line = |text: &&str| ScreenLine {
-        text: (*text).to_owned(),
-        bounds: [0; 4],
-    };
-    let screen = queued(ScreenText {
-        stream: StreamName::new("team").unwrap(),
-        observed_at: Timestamp::now(),
-        frame_seq: 1,
-        pts_ms: 0,
-        lines: texts.iter().map(line).collect(),
-    });
+    let screen = queued(screen_of(&texts));
     let finding = publication("pod was 00MKilled", b"one");
     for result in writer.try_write(&mut [screen, finding]) {
         result.unwrap();

@@ -1,5 +1,5 @@
 //! PP-OCRv6-tiny (Apache-2.0) on ONNX Runtime: a text detector, and a
-//! recogniser that reads lines.
+//! recogniser that reads lines; and recognisers of other alphabets.
 //!
 //! ```text
 //! Picture -> blocks    parts that may hold text, from the top
@@ -7,17 +7,25 @@
 //!            detect    boxes around lines in a block
 //!               v
 //!            recognise lines of one width together
+//!               v
+//!            second    lines in another alphabet, by a model for it
 //! ```
 //!
 //! Runs on the calling thread. Each reading in progress has its own networks,
 //! so that several threads can read at once.
 
+mod alphabet;
 mod blocks;
 mod detect;
 mod engine;
+#[cfg(test)]
+mod language_tests;
 mod onnx;
+mod other;
+mod pieces;
 mod recognise;
 mod rgb_buffer;
+mod second;
 #[cfg(test)]
 mod tests;
 
@@ -27,8 +35,11 @@ use std::sync::Mutex;
 use detect::Detector;
 use engine::{Network, OnnxRuntime};
 use onnx::SplitRecogniser;
+use other::OtherRecogniser;
 use recognise::Recogniser;
 use rgb_buffer::RgbBuffer;
+pub(crate) use second::KnownAlphabets;
+use second::SecondReader;
 use watchtower_base::sync::Locked;
 
 use super::page::KnownLine;
@@ -57,6 +68,12 @@ pub enum LoadError {
     },
     #[error("{} is not the OCR model expected: {reason}; scripts/fetch-models.sh gets it", file.display())]
     Model { file: PathBuf, reason: String },
+    #[error("unknown language \"{name}\" in [ocr] languages; expected one of {known}, or a model of your own as {} with its dictionary rec-{name}.txt", folder.join(format!("rec-{name}.onnx")).display())]
+    Language {
+        name: String,
+        known: String,
+        folder: PathBuf,
+    },
     #[error("failed to load ONNX Runtime from {}: {reason}; scripts/fetch-models.sh gets it", file.display())]
     Library { file: PathBuf, reason: String },
 }
@@ -89,6 +106,7 @@ pub struct Ocr {
     folder: PathBuf,
     detector: Vec<u8>,
     recogniser: SplitRecogniser,
+    others: Vec<OtherRecogniser>,
     /// Networks not in use by any reading.
     idle: Mutex<Vec<Networks>>,
 }
@@ -106,11 +124,20 @@ pub(super) struct PartToRead<'a> {
     pub(super) part: Rect,
     /// Areas left unread so far, to be read first.
     pub(super) waiting: &'a [Rect],
+    /// Alphabets on the rest of the picture.
+    pub(super) alphabets: KnownAlphabets,
 }
 
 impl Ocr {
-    /// Loads `det.onnx`, `rec.onnx` and the ONNX Runtime library from a folder.
+    /// Loads the models of a folder, to read what they know.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
+        Self::load_for(folder, &[])
+    }
+
+    /// Loads `det.onnx`, `rec.onnx` and the ONNX Runtime library from a folder,
+    /// and finds the models of other languages there; none listed: all of the
+    /// project's own.
+    pub fn load_for(folder: &Path, languages: &[String]) -> Result<Self, LoadError> {
         let detector = model(folder, DETECTOR, |bytes| {
             onnx::check(&bytes).map(|()| bytes)
         })?;
@@ -122,12 +149,34 @@ impl Ocr {
             folder: folder.to_owned(),
             detector,
             recogniser,
+            others: other::others(folder, languages)?,
             idle: Mutex::default(),
         };
         // Build networks once here, so that errors appear at load time.
         let networks = ocr.networks()?;
         ocr.idle.locked().push(networks);
         Ok(ocr)
+    }
+
+    /// Faults of the models of other languages, which are not read; loads each.
+    pub fn language_faults(&self) -> Vec<String> {
+        let prove = |other: &OtherRecogniser| {
+            other.prove(&self.runtime);
+            other.fault()
+        };
+        self.others.iter().filter_map(prove).collect()
+    }
+
+    /// True if it reads Chinese and Japanese.
+    pub fn reads_ideographs(&self) -> bool {
+        let mut others = self.others.iter();
+        others.any(|other| other.is_multi() && other.is_wanted && other.fault().is_none())
+    }
+
+    /// Lines read by recognisers of other alphabets so far.
+    #[cfg(test)]
+    pub(crate) fn second_readings(&self) -> u64 {
+        self.others.iter().map(OtherRecogniser::lines_read).sum()
     }
 
     /// Runs work on a thread of lower priority.
@@ -160,6 +209,7 @@ impl Ocr {
             picture,
             part,
             waiting,
+            alphabets,
         } = to_read;
         if part.width < SMALLEST || part.height < SMALLEST {
             return Ok(reading);
@@ -196,11 +246,25 @@ impl Ocr {
                 }
             }
         }
+        let mut second = SecondReader {
+            runtime: &self.runtime,
+            others: &self.others,
+            image: &image,
+            seen: &part,
+            left,
+            unread: &mut reading.unread,
+            known: alphabets,
+            doubtful: Vec::new(),
+        };
+        let mut fresh = Vec::with_capacity(asked.len());
         for lines in recognise::portions(&asked) {
             let read = networks.recogniser.read(&image, &part, lines)?;
+            let read = second.seen_to(&read);
             each(&read);
-            reading.lines.extend(read);
+            fresh.extend(read);
         }
+        second.unmask(&mut fresh);
+        reading.lines.extend(fresh);
         self.idle.locked().push(networks);
         reading.unread = gathered(reading.unread, picture);
         Ok(reading)

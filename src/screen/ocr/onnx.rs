@@ -24,6 +24,9 @@ mod field {
     pub(super) const VALUE_TYPE: u64 = 2;
     pub(super) const TYPE_TENSOR: u64 = 1;
     pub(super) const TYPE_ELEMENT: u64 = 1;
+    pub(super) const TYPE_SHAPE: u64 = 2;
+    pub(super) const SHAPE_DIM: u64 = 1;
+    pub(super) const DIM_VALUE: u64 = 1;
 }
 
 /// TensorProto.DataType.FLOAT.
@@ -50,6 +53,22 @@ pub(super) struct SplitRecogniser {
 pub(super) fn check(model: &[u8]) -> Result<(), Reason> {
     let graph = only(model, field::MODEL_GRAPH)?;
     fields(graph).map(|_| ())
+}
+
+/// Size of the output's last dimension, the number of classes; `None` if the
+/// file leaves it open.
+pub(super) fn classes(model: &[u8]) -> Result<Option<usize>, Reason> {
+    let mut inner = only(model, field::MODEL_GRAPH)?;
+    let shape = [field::GRAPH_OUTPUT, field::VALUE_TYPE, field::TYPE_TENSOR];
+    for number in shape.into_iter().chain([field::TYPE_SHAPE]) {
+        inner = only(inner, number)?;
+    }
+    let dims = bodies(inner, field::SHAPE_DIM)?;
+    let fields = fields(dims.last().copied().unwrap_or_default())?;
+    let value = fields
+        .into_iter()
+        .find(|part| part.number == field::DIM_VALUE);
+    value.and_then(|part| part.value).map(length).transpose()
 }
 
 /// Splits a recogniser before its last layer; `wanted(classes)` returns the

@@ -7,46 +7,40 @@
 //! classes is computed only where a character was read: it distinguishes text
 //! from drawings and from other alphabets.
 
-use std::ops::Range;
-use std::rc::Rc;
-
 use super::ReadError;
+use super::alphabet::{REACH, UNREAD_ONE_IN, other_class, unexplained};
 use super::engine::{Network, Outputs};
+use super::pieces::{HEIGHT, Piece, STEP, STRIDE, columns, fill, pieces};
 use super::rgb_buffer::RgbBuffer;
 use crate::picture::{Rect, TextLine};
 
-/// Height in pixels to which every line is scaled. A smaller height with a
-/// margin above and below takes fewer columns, but letters of 11 pixels are
-/// read worse.
-const HEIGHT: u32 = 48;
-/// Alignment of a line's width, in columns: two steps.
-const STRIDE: u32 = 16;
-/// Picture columns per step.
-const STEP: u32 = 8;
 /// Maximum number of columns per run of the network: those of a piece of a
 /// line, or of all lines read together. A longer line is read in pieces, as
 /// squeezed letters are illegible.
 const LONGEST: u32 = 6400;
-/// Columns searched at the end of a piece for the emptiest one, where it is
-/// cut.
-const SEAM: u32 = 96;
 /// Minimum cost of a line, in columns.
 const LEAST: u64 = 300;
 /// Columns of lines read before they are reported: about 0.1 s of work, and
 /// enough lines for some to have equal width.
 const PORTION: u64 = 16_000;
 /// CTC blank class: no character at this step.
-const BLANK: usize = 0;
+pub(super) const BLANK: usize = 0;
 /// Probability among the considered characters from which on only a sample of a
 /// piece's characters is checked against all classes: the share lost by the
 /// sample is applied to the rest. In another alphabet all lose, and in a
 /// drawing few reach this value.
 const CLEAR: f32 = 0.99;
+/// Probability among all classes below which a letter may be another: in nearly
+/// every line of kana or ideographs there is one, in half of the Latin ones none.
+const DOUBTFUL: f32 = 0.75;
 /// Sampling interval of clear characters, starting with the first.
 const ONE_IN: usize = 4;
 /// Maximum number of characters checked at once, so that the network's output,
 /// a float per class, stays in the CPU cache.
 const WEIGHED: usize = 32;
+/// Maximum steps of a piece searched for letters of another alphabet: some ten
+/// of them, enough to tell.
+const SEARCHED: usize = 2 * WEIGHED;
 
 /// Considered characters, and the networks that recognise them.
 #[derive(Debug)]
@@ -58,21 +52,6 @@ pub(super) struct Recogniser {
     characters: Vec<(usize, char)>,
     /// Buffer for the body's input.
     values: Vec<f32>,
-}
-
-/// Part of a line that the network reads at once.
-struct Piece {
-    /// Index of its line.
-    line: usize,
-    /// Pixels of the whole line.
-    pixels: Rc<RgbBuffer>,
-    columns: Range<u32>,
-}
-
-impl Piece {
-    fn width(&self) -> u32 {
-        (self.columns.end - self.columns.start).next_multiple_of(STRIDE)
-    }
 }
 
 /// Character read in a piece.
@@ -97,6 +76,20 @@ struct PieceText {
     /// Sums over the checked clear characters: among all classes, and among the
     /// considered ones.
     clear: (f32, f32),
+    /// Letters of another alphabet.
+    others_seen: usize,
+    /// Letters less probable than [`DOUBTFUL`], and one for ink without letters.
+    doubtful: usize,
+}
+
+/// Line as the first recogniser reads it.
+#[derive(Debug, Clone)]
+pub(super) struct FirstReading {
+    pub(super) line: TextLine,
+    /// Letters of another alphabet that it saw there.
+    pub(super) others: usize,
+    /// True if some of the letters it read may be others.
+    pub(super) is_doubtful: bool,
 }
 
 impl PieceText {
@@ -182,28 +175,22 @@ impl Recogniser {
         image: &RgbBuffer,
         seen: &Rect,
         lines: &[Rect],
-    ) -> Result<Vec<TextLine>, ReadError> {
+    ) -> Result<Vec<FirstReading>, ReadError> {
         let mut whole: Vec<_> = (lines.iter())
-            .map(|rect| TextLine {
-                text: String::new(),
-                rect: *rect,
-                // Lowered to the confidence of its least certain piece.
-                confidence: 1.0,
+            .map(|rect| FirstReading {
+                line: TextLine {
+                    text: String::new(),
+                    rect: *rect,
+                    // Lowered to the confidence of its least certain piece.
+                    confidence: 1.0,
+                },
+                others: 0,
+                is_doubtful: false,
             })
             .collect();
         let mut all = Vec::new();
         for (line, rect) in lines.iter().enumerate() {
-            let there = Rect {
-                x: rect.x - seen.x,
-                y: rect.y - seen.y,
-                ..*rect
-            };
-            let pixels = Rc::new(image.resized(&there, columns(rect), HEIGHT)?);
-            all.extend(cuts(&pixels).into_iter().map(|columns| Piece {
-                line,
-                pixels: Rc::clone(&pixels),
-                columns,
-            }));
+            all.extend(pieces(image, seen, rect, line, LONGEST)?);
         }
         let mut texts = vec![PieceText::default(); all.len()];
         for together in batches(&all) {
@@ -214,11 +201,13 @@ impl Recogniser {
             }
         }
         for (piece, text) in all.iter().zip(texts) {
-            let line = &mut whole[piece.line];
-            line.text.push_str(&text.text);
-            line.confidence = line.confidence.min(text.confidence());
+            let reading = &mut whole[piece.line];
+            reading.line.text.push_str(&text.text);
+            reading.line.confidence = reading.line.confidence.min(text.confidence());
+            reading.others += text.others_seen;
+            reading.is_doubtful |= text.doubtful > 0;
         }
-        for line in &mut whole {
+        for FirstReading { line, .. } in &mut whole {
             line.text = line.text.trim().to_owned();
         }
         Ok(whole)
@@ -243,7 +232,8 @@ impl Recogniser {
             if known != characters.len() || shape[..2] != scored[..2] || shape[0] != pieces.len() {
                 return Err(unexpected("the recogniser's output", scored));
             }
-            let mut letters = Vec::new();
+            let (mut letters, mut alone) = (Vec::<Letter>::new(), Vec::new());
+            let mut gaps = Vec::with_capacity(pieces.len());
             for (piece, scores) in scores.chunks_exact(steps * known).enumerate() {
                 let there = (pieces[piece].width() / STEP) as usize;
                 let best = decode(scores.chunks_exact(known).take(there));
@@ -254,16 +244,33 @@ impl Recogniser {
                     step: piece * steps + step,
                     probability: probability(&scores[step * known..][..known], best),
                 }));
+                let first = letters.partition_point(|letter| letter.piece < piece);
+                let read: Vec<_> = (letters[first..].iter())
+                    .map(|letter| letter.step - piece * steps)
+                    .collect();
+                let Piece {
+                    pixels, columns, ..
+                } = pieces[piece];
+                let (ink, all) = unexplained(pixels, columns, &read, REACH);
+                gaps.push(ink.len() * UNREAD_ONE_IN > all);
+                let ink = ink.into_iter().filter(|step| *step < there);
+                alone.extend(ink.take(SEARCHED).map(|step| (piece, piece * steps + step)));
             }
             let weighed = to_weigh(&letters);
-            let mut seen = Vec::with_capacity(weighed.len() * width);
-            for letter in &weighed {
-                seen.extend_from_slice(&features[letters[*letter].step * width..][..width]);
+            let here = weighed.iter().map(|letter| letters[*letter].step);
+            let mut seen = Vec::with_capacity((weighed.len() + alone.len()) * width);
+            for step in here.chain(alone.iter().map(|(_, step)| *step)) {
+                seen.extend_from_slice(&features[step * width..][..width]);
             }
-            Ok((letters, weighed, seen, width))
+            Ok((letters, weighed, alone, gaps, seen, width))
         };
-        let (letters, weighed, features, width) = self.body.run(&shape, &self.values, read)?;
+        let (letters, weighed, alone, gaps, features, width) =
+            self.body.run(&shape, &self.values, read)?;
+        let (features, around) = features.split_at(weighed.len() * width);
         let mut texts = vec![PieceText::default(); pieces.len()];
+        for (text, has_gap) in texts.iter_mut().zip(gaps) {
+            text.doubtful = usize::from(has_gap);
+        }
         for letter in &letters {
             let text = &mut texts[letter.piece];
             text.text.push(letter.character);
@@ -272,9 +279,15 @@ impl Recogniser {
         let some = weighed.chunks(WEIGHED);
         for (some, features) in some.zip(features.chunks(WEIGHED * width.max(1))) {
             let some: Vec<_> = some.iter().map(|letter| &letters[*letter]).collect();
-            let probabilities = self.weigh(&some, features, width)?;
-            for (letter, probability) in some.into_iter().zip(probabilities) {
+            let judged = self.weigh(some.len(), features, width, |at, row| {
+                let of_its_class = row.get(some[at].class).copied().unwrap_or(0.0);
+                let doubtful = of_its_class < CLEAR / 2.0;
+                (of_its_class, doubtful && other_class(row).is_some())
+            })?;
+            for (letter, (probability, is_other)) in some.into_iter().zip(judged) {
                 let text = &mut texts[letter.piece];
+                text.others_seen += usize::from(is_other);
+                text.doubtful += usize::from(probability < DOUBTFUL);
                 text.others -= letter.probability;
                 text.weighed += probability;
                 if letter.probability >= CLEAR {
@@ -283,37 +296,47 @@ impl Recogniser {
                 }
             }
         }
+        let (mut before, some) = (None, alone.chunks(WEIGHED));
+        for (some, features) in some.zip(around.chunks(WEIGHED * width.max(1))) {
+            let classes = self.weigh(some.len(), features, width, |_, row| other_class(row))?;
+            for ((piece, step), class) in some.iter().zip(classes) {
+                // A letter lasts for several steps.
+                let here = class.map(|class| (class, *step));
+                let goes_on = |(class, step): (usize, usize)| before == Some((class, step - 1));
+                let begins = here.is_some_and(|here| here.1 == 0 || !goes_on(here));
+                texts[*piece].others_seen += usize::from(begins);
+                before = here;
+            }
+        }
         Ok(texts)
     }
 
-    /// Probability of each letter among all classes.
-    fn weigh(
+    /// Passes the probabilities of all classes at each step to `take`.
+    fn weigh<T>(
         &mut self,
-        letters: &[&Letter],
+        steps: usize,
         features: &[f32],
         width: usize,
-    ) -> Result<Vec<f32>, ReadError> {
-        self.head
-            .run(&[1, letters.len(), width], features, |outputs| {
-                let [(shape, probabilities)] = &outputs[..] else {
-                    return Err(unexpected(
-                        "the recogniser's number of outputs",
-                        &[outputs.len()],
-                    ));
-                };
-                let classes = match shape[..] {
-                    [1, steps, classes] if steps == letters.len() => classes,
-                    _ => return Err(unexpected("the recogniser's output", shape)),
-                };
-                let rows = probabilities.chunks_exact(classes.max(1)).zip(letters);
-                Ok(rows
-                    .map(|(row, letter)| row.get(letter.class).copied().unwrap_or(0.0))
-                    .collect())
-            })
+        take: impl Fn(usize, &[f32]) -> T,
+    ) -> Result<Vec<T>, ReadError> {
+        self.head.run(&[1, steps, width], features, |outputs| {
+            let [(shape, probabilities)] = &outputs[..] else {
+                return Err(unexpected(
+                    "the recogniser's number of outputs",
+                    &[outputs.len()],
+                ));
+            };
+            let classes = match shape[..] {
+                [1, there, classes] if there == steps => classes,
+                _ => return Err(unexpected("the recogniser's output", shape)),
+            };
+            let rows = probabilities.chunks_exact(classes.max(1)).enumerate();
+            Ok(rows.map(|(at, row)| take(at, row)).collect())
+        })
     }
 }
 
-fn unexpected(whose: &str, shape: &[usize]) -> ReadError {
+pub(super) fn unexpected(whose: &str, shape: &[usize]) -> ReadError {
     ReadError(format!("{whose} has shape {shape:?}"))
 }
 
@@ -342,7 +365,9 @@ fn to_weigh(letters: &[Letter]) -> Vec<usize> {
 }
 
 /// Steps at which a character begins, and its index among the scores.
-fn decode<'a>(steps: impl Iterator<Item = &'a [f32]>) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn decode<'a>(
+    steps: impl Iterator<Item = &'a [f32]>,
+) -> impl Iterator<Item = (usize, usize)> {
     let best = steps.map(|scores| {
         let all = scores.iter().enumerate();
         let (best, _) = all.fold((BLANK, f32::NEG_INFINITY), |best, (at, score)| {
@@ -368,78 +393,11 @@ fn batches(pieces: &[Piece]) -> Vec<Vec<usize>> {
     batches
 }
 
-/// Width of a line scaled to [`HEIGHT`], in columns.
-fn columns(rect: &Rect) -> u32 {
-    (rect.width * HEIGHT)
-        .div_ceil(rect.height.max(1))
-        .max(STRIDE)
-}
-
-/// Pieces of a line that fit the network, each cut at the emptiest column.
-fn cuts(line: &RgbBuffer) -> Vec<Range<u32>> {
-    let mut pieces = Vec::new();
-    let mut from = 0;
-    while line.width() - from > LONGEST {
-        let latest = from + LONGEST;
-        let seam = (latest - SEAM..latest).rev();
-        let end = seam.min_by_key(|x| ink(line, *x)).unwrap_or(latest);
-        pieces.push(from..end);
-        from = end;
-    }
-    pieces.push(from..line.width());
-    pieces
-}
-
-/// Contrast of a column: difference between its brightest and darkest pixel.
-fn ink(line: &RgbBuffer, x: u32) -> u8 {
-    let column = (0..line.height()).map(|y| line.pixel(x, y)[1]);
-    let (dark, bright) = column.fold((u8::MAX, 0), |(dark, bright), value| {
-        (dark.min(value), bright.max(value))
-    });
-    bright.saturating_sub(dark)
-}
-
-/// Fills the input with pieces, channels first (blue, green, red), from -1 to
-/// 1, each padded with grey to a width.
-fn fill(values: &mut Vec<f32>, pieces: &[&Piece], width: u32) {
-    let (width, height) = (width as usize, HEIGHT as usize);
-    values.clear();
-    values.resize(pieces.len() * 3 * height * width, 0.0);
-    let planes = values.chunks_exact_mut(height * width);
-    for (at, plane) in planes.enumerate() {
-        let (piece, channel) = (pieces[at / 3], 2 - at % 3);
-        let columns = piece.columns.start as usize..piece.columns.end as usize;
-        let rows = plane.chunks_exact_mut(width);
-        for (row, values) in piece.pixels.rows().zip(rows) {
-            for (pixel, value) in row[columns.clone()].iter().zip(values) {
-                *value = f32::from(pixel[channel]) * (1.0 / 127.5) - 1.0;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::rc::Rc;
 
-    #[test]
-    fn a_line_of_any_length_is_read_in_pieces_cut_between_letters() {
-        // Letters of 30 columns, 10 apart.
-        let line = RgbBuffer::from_fn(15_000, HEIGHT, |x, y| {
-            let drawn = x % 40 < 30 && y % 7 < 3;
-            [if drawn { 255 } else { 20 }; 3]
-        });
-        let pieces = cuts(&line);
-        assert_eq!(pieces.len(), 3);
-        assert_eq!((pieces[0].start, pieces[2].end), (0, 15_000));
-        for pair in pieces.windows(2) {
-            assert_eq!(pair[0].end, pair[1].start, "nothing is left out");
-            assert!(pair[0].len() <= LONGEST as usize);
-            assert!(pair[0].end % 40 >= 30, "through a letter: {pair:?}");
-        }
-        let short = RgbBuffer::from_fn(LONGEST, HEIGHT, |_, _| [0; 3]);
-        assert_eq!(cuts(&short).len(), 1);
-    }
+    use super::*;
 
     #[test]
     fn repeats_and_blanks_are_dropped_and_each_letter_knows_its_step() {
@@ -485,6 +443,8 @@ mod tests {
             weighed: 1.0,
             others: 2.0,
             clear: (1.0, 2.0),
+            others_seen: 0,
+            doubtful: 0,
         };
         assert!((text.confidence() - 0.5).abs() < 1e-6);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::tests::{models, paper, word};
 
-fn whole(picture: &Picture) -> PartToRead<'_> {
+pub(super) fn whole(picture: &Picture) -> PartToRead<'_> {
     PartToRead {
         picture,
         part: Rect {
@@ -16,10 +16,11 @@ fn whole(picture: &Picture) -> PartToRead<'_> {
             height: picture.height,
         },
         waiting: &[],
+        alphabets: KnownAlphabets::default(),
     }
 }
 
-fn read(ocr: &Ocr, picture: &Picture) -> Vec<TextLine> {
+pub(super) fn read(ocr: &Ocr, picture: &Picture) -> Vec<TextLine> {
     let read = ocr.read(
         &whole(picture),
         &mut u64::MAX.clone(),

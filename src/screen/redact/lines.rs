@@ -18,7 +18,7 @@ pub const UNREADABLE: &str = "unreadable text";
 /// on 1920x1080 screens at 500 kb/s and more: 2 % of the lines are below it
 /// once the picture is sharp (boxes around icons), 95 % right after a scene
 /// change.
-const SURE: f32 = 0.85;
+pub(crate) const READABLE: f32 = 0.85;
 
 /// Minimum number of letters of a box of any shape that may hold a secret.
 const LETTERS: usize = 4;
@@ -30,7 +30,7 @@ pub fn is_unreadable(line: &TextLine) -> bool {
     // text.
     let is_long = width >= 3 * height || height >= 3 * width;
     let is_text = is_long || line.text.chars().count() >= LETTERS;
-    is_text && line.confidence < SURE
+    is_text && line.confidence < READABLE
 }
 
 /// Secrets on the lines (in reading order) of a picture of that size, and the

@@ -28,6 +28,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 pub use frame::{RedactedFrame, RedactedJpeg, RedactionOff};
+pub(crate) use lines::READABLE;
 pub use lines::{UNREADABLE, is_unreadable, secrets_beside, secrets_on};
 pub use own::OwnPatterns;
 use vocabulary::LabelKind;

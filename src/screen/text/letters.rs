@@ -153,10 +153,81 @@ pub(crate) fn group(c: char) -> char {
 
 /// Normalised forms of a text's words for search, in lower case with
 /// look-alikes mapped to one letter, so that `00MKilled` matches `OOMKilled`.
-/// Omits numbers, and words that are unchanged.
+/// Omits numbers, and words that are unchanged. Of text without blanks between
+/// its words: each pair of letters, so that any part of it is found.
 pub fn search_forms(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric() && c != '|');
-    words.filter_map(search_form).collect()
+    words.flat_map(word_forms).collect()
+}
+
+fn word_forms(word: &str) -> Vec<String> {
+    if !word.chars().any(is_unspaced) {
+        return search_form(word).into_iter().collect();
+    }
+    let mut forms = Vec::new();
+    for run in runs(word) {
+        match run.chars().next().is_some_and(is_unspaced) {
+            true => forms.extend(pairs(run)),
+            // The word as a whole is indexed, and not this part of it.
+            false => forms.extend([run.to_lowercase()].into_iter().chain(search_form(run))),
+        }
+    }
+    forms
+}
+
+/// Runs of a word's letters: those of a script without blanks, and others.
+pub fn runs(word: &str) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let first = is_unspaced(rest.chars().next()?);
+        let end = rest.find(|c| is_unspaced(c) != first);
+        let (run, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after;
+        Some(run)
+    })
+}
+
+/// Pairs of neighbouring letters of a run, then its last letter alone: every
+/// part of the run is a sequence of them, and every letter begins one. Letters
+/// that OCR confuses count as one.
+pub fn pairs(run: &str) -> Vec<String> {
+    let letters: Vec<char> = run.chars().map(same_stroke).collect();
+    let pairs = letters.windows(2).map(|pair| pair.iter().collect());
+    pairs
+        .chain(letters.last().map(ToString::to_string))
+        .collect()
+}
+
+/// Representative of kana and ideographs that are drawn alike.
+fn same_stroke(c: char) -> char {
+    match c {
+        '一' | '―' => 'ー',
+        '口' => 'ロ',
+        '力' => 'カ',
+        '夕' => 'タ',
+        '二' => 'ニ',
+        '工' => 'エ',
+        '卜' => 'ト',
+        '八' => 'ハ',
+        '千' => 'チ',
+        'へ' => 'ヘ',
+        'べ' => 'ベ',
+        'ぺ' | 'ペ' => 'ベ',
+        'ポ' => 'ボ',
+        'パ' => 'バ',
+        'プ' => 'ブ',
+        'ピ' => 'ビ',
+        'り' => 'リ',
+        c => c,
+    }
+}
+
+/// True for letters of Chinese, Japanese and Korean, which are searched by their
+/// parts.
+pub fn is_unspaced(c: char) -> bool {
+    c.is_alphanumeric()
+        && matches!(c, '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7af}'
+            | '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ff9f}' | '\u{20000}'..='\u{323af}')
 }
 
 fn search_form(word: &str) -> Option<String> {
@@ -225,5 +296,25 @@ mod tests {
         assert_eq!(number_of("O1").as_deref(), Some("01"));
         assert_eq!((number_of("is"), number_of("web1")), (None, None));
         assert_eq!(search_forms("00MKilled 500 log"), ["oomkllled"]);
+    }
+
+    #[test]
+    fn text_without_blanks_is_searched_by_its_pairs_of_letters() {
+        assert_eq!(
+            search_forms("磁盘使用率92% ok"),
+            ["磁盘", "盘使", "使用", "用率", "率", "92"]
+        );
+        assert_eq!(search_forms("高"), ["高"]);
+        assert_eq!(pairs("エラ一率"), pairs("エラー率"), "as OCR reads it");
+        assert_eq!(pairs("レポート"), pairs("レボ一卜"));
+        assert_ne!(pairs("データ"), pairs("テータ"));
+        assert_eq!(search_forms("Web服务"), ["web", "服务", "务"]);
+        let long = "漢".repeat(20_000);
+        let forms = search_forms(&long);
+        assert_eq!(forms.len(), 20_000);
+        let bytes: usize = forms.iter().map(String::len).sum();
+        assert!(bytes <= 2 * long.len(), "{bytes}");
+        let runs: Vec<_> = runs("第3章abc").collect();
+        assert_eq!(runs, ["第", "3", "章", "abc"]);
     }
 }

@@ -12,5 +12,5 @@ mod rows;
 pub use diff::{Diff, SURE, diff};
 pub use grounding::{QuoteLocation, find};
 pub(crate) use letters::group as same_shape;
-pub use letters::{number_of, search_forms, shape_of};
+pub use letters::{is_unspaced, number_of, pairs, runs, search_forms, shape_of};
 pub use rows::{TextRow, rows};
