@@ -100,10 +100,10 @@ async fn every_view_passes_in_both_themes_and_sizes() {
             press(&browser, "Escape").await;
             press(&browser, "x").await;
             browser
-                .run("document.querySelector('#bar [data-key=a], #bar [data-key=r]').click()")
+                .run("document.querySelector(`#bar [data-key=${document.querySelector('#triage [aria-current]').dataset.status === 'new' ? 'a' : 'r'}]`).click()")
                 .await;
             browser
-                .until_true(10, "!document.querySelector('#toast').hidden")
+                .until_true(10, "document.querySelector('#bar').hidden && !document.querySelector('#toast').hidden")
                 .await;
             press(&browser, "x").await;
             browser
