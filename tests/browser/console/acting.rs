@@ -165,6 +165,8 @@ async fn incident_is_handled_with_the_keyboard_alone() {
     until_state(&server, &id, json!(["closed", null, 1])).await;
     browser.strike("u", false).await;
     until_state(&server, &id, json!(["acknowledged", null, 0])).await;
+    let drawn = "document.querySelector('#incident .toolbar button').dataset.key === 'c'";
+    browser.until_true(5, drawn).await;
     // The buttons are reached by Tab too: after the link back, the first one.
     browser.run("document.querySelector('.back').focus()").await;
     browser.strike("Tab", false).await;
