@@ -33,6 +33,11 @@ pub struct AgentStatus {
     /// Start of the wait for a response of its model to new input; null
     /// without.
     pub wanting_since: Option<Timestamp>,
+    /// Time of its first response without an answer after the last with one;
+    /// null while its model answers.
+    pub failing_since: Option<Timestamp>,
+    /// Time of its first answer since then; null while it does not answer.
+    pub answering_since: Option<Timestamp>,
     /// Start of the outage while it waits for its restart.
     pub failed_since: Option<Timestamp>,
     /// Time of a remote agent's last report; null for a local one.
@@ -57,6 +62,8 @@ impl AgentStatus {
             last_look: None,
             last_outcome: None,
             wanting_since: None,
+            failing_since: None,
+            answering_since: None,
             failed_since: None,
             last_seen: None,
         }
@@ -187,6 +194,11 @@ impl AgentBoard {
         status.last_outcome = Some(outcome);
         if matches!(outcome, "findings" | "nothing") {
             status.wanting_since = None;
+            status.failing_since = None;
+            status.answering_since.get_or_insert_with(Timestamp::now);
+        } else {
+            status.answering_since = None;
+            status.failing_since.get_or_insert_with(Timestamp::now);
         }
     }
 

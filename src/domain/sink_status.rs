@@ -29,6 +29,11 @@ pub struct Delivery {
     /// Dead letters kept.
     pub dead: u64,
     pub last_error: Option<String>,
+    /// Time of the first failed attempt after the last delivery; null while it
+    /// delivers.
+    pub failing_since: Option<Timestamp>,
+    /// Time of the first delivery since then; null while it does not deliver.
+    pub delivering_since: Option<Timestamp>,
     pub last_delivered_at: Option<Timestamp>,
 }
 
@@ -43,6 +48,8 @@ impl Delivery {
             failed: 0,
             dead,
             last_error: None,
+            failing_since: None,
+            delivering_since: None,
             last_delivered_at: None,
         }
     }

@@ -163,6 +163,8 @@ fn standing(change: &Change) -> String {
         | ChangeReason::Opinions
         | ChangeReason::Verdict
         | ChangeReason::Note
+        | ChangeReason::Owner
+        | ChangeReason::Snooze
         | ChangeReason::Repeated => "ongoing",
     };
     format!(

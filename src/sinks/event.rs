@@ -59,6 +59,8 @@ impl SinkEventKind {
             Self::Incident(ChangeReason::Opinions) => "opinions",
             Self::Incident(ChangeReason::Verdict) => "verdict",
             Self::Incident(ChangeReason::Note) => "note",
+            Self::Incident(ChangeReason::Owner) => "owner",
+            Self::Incident(ChangeReason::Snooze) => "snooze",
             Self::Incident(ChangeReason::Repeated) => "repeated",
             Self::Digest => "digest",
             Self::Test => "test",

@@ -10,7 +10,10 @@ use crate::settings::{DeliveryScope, Rate, SinkSettings};
 pub(super) fn is_wanted(entry: &OutboxEntry, settings: &SinkSettings) -> bool {
     let incident = &entry.incident;
     let kind = match settings.what {
-        DeliveryScope::Incidents => entry.news.is_loud(),
+        // Decisions are delivered during a snooze too.
+        DeliveryScope::Incidents => {
+            entry.news.is_loud() && (entry.finding.is_none() || !incident.is_snoozed(entry.at))
+        }
         DeliveryScope::Findings => true,
     };
     let agent = match &entry.finding {

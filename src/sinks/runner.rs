@@ -475,6 +475,10 @@ impl Runner {
         self.metrics.sink_delivered(&sink, count);
         self.board.update(&sink, |row| {
             row.state = state;
+            if aside == 0 {
+                row.failing_since = None;
+                row.delivering_since.get_or_insert_with(Timestamp::now);
+            }
             row.delivered += count;
             row.last_delivered_at = Some(Timestamp::now());
         });
@@ -511,6 +515,8 @@ impl Runner {
         }
         self.board.update(&sink, |row| {
             row.failed += 1;
+            row.failing_since.get_or_insert_with(Timestamp::now);
+            row.delivering_since = None;
             row.state = format!("retrying: {why}");
             row.last_error = Some(why.to_owned());
         });

@@ -174,6 +174,8 @@ fn entry(news: ChangeReason) -> OutboxEntry {
         grounded: None,
         opinions: Vec::new(),
         verdict: None,
+        owner: None,
+        snoozed_until: None,
     };
     finding.incident = Some(incident.id);
     OutboxEntry {

@@ -93,6 +93,93 @@ impl Chromium {
             .await;
     }
 
+    /// Moves the mouse over the middle of an element that is seen.
+    pub async fn hover(&self, selector: &str) {
+        let (x, y) = self.middle(selector).await;
+        self.mouse("mouseMoved", x, y, 0).await;
+    }
+
+    /// Clicks with the mouse on what is seen of an element.
+    pub async fn click(&self, selector: &str) {
+        let (x, y) = self.middle(selector).await;
+        self.mouse("mouseMoved", x, y, 0).await;
+        self.mouse("mousePressed", x, y, 1).await;
+        self.mouse("mouseReleased", x, y, 1).await;
+    }
+
+    async fn mouse(&self, kind: &str, x: f64, y: f64, count: u32) {
+        let button = if count > 0 { "left" } else { "none" };
+        let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": count});
+        self.devtools("Input.dispatchMouseEvent", event).await;
+    }
+
+    /// Makes the screen a touch screen of that size.
+    pub async fn touch_screen(&self, width: usize, height: usize) {
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+        let touch = json!({"enabled": true, "maxTouchPoints": 1});
+        self.devtools("Emulation.setTouchEmulationEnabled", touch)
+            .await;
+    }
+
+    /// Taps with a finger on what is seen of an element, which must be at least
+    /// 44 pixels high.
+    pub async fn tap(&self, selector: &str) {
+        let (x, y) = self.middle(selector).await;
+        let height = format!(
+            "document.querySelector({}).getBoundingClientRect().height",
+            json!(selector)
+        );
+        let height = self.run(&height).await.as_f64().expect("a height");
+        assert!(height >= 44.0, "{selector} is {height} pixels high");
+        let start = json!({"type": "touchStart", "touchPoints": [{"x": x, "y": y}]});
+        self.devtools("Input.dispatchTouchEvent", start).await;
+        let end = json!({"type": "touchEnd", "touchPoints": []});
+        self.devtools("Input.dispatchTouchEvent", end).await;
+    }
+
+    /// Presses a key of the keyboard: a letter, or `Enter`, `Tab` or `Escape`.
+    /// `control` holds the control key down.
+    pub async fn strike(&self, key: &str, control: bool) {
+        let (code, text) = match key {
+            "Enter" => (13, "\r"),
+            "Tab" => (9, ""),
+            "Escape" => (27, ""),
+            letter => (u32::from(letter.as_bytes()[0].to_ascii_uppercase()), letter),
+        };
+        let mut event = json!({
+            "type": "keyDown", "key": key, "windowsVirtualKeyCode": code,
+            "modifiers": if control { 2 } else { 0 },
+        });
+        if !control && !text.is_empty() {
+            event["text"] = json!(text);
+        }
+        self.devtools("Input.dispatchKeyEvent", event).await;
+        let event = json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code});
+        self.devtools("Input.dispatchKeyEvent", event).await;
+    }
+
+    /// Middle of an element, once it is there and nothing is in front of it.
+    async fn middle(&self, selector: &str) -> (f64, f64) {
+        let place = format!(
+            "(() => {{ const one = document.querySelector({}); if (!one) return null; \
+             one.scrollIntoView({{block: 'nearest'}}); \
+             const {{left, top, width, height}} = one.getBoundingClientRect(); \
+             const [x, y] = [left + width / 2, top + height / 2]; \
+             const seen = document.elementFromPoint(x, y); \
+             return seen && (one.contains(seen) || seen.contains(one)) ? [x, y] : null; }})()",
+            json!(selector)
+        );
+        self.until_true(5, &format!("{place} !== null")).await;
+        let found = self.run(&place).await;
+        let at = |nth: usize| found[nth].as_f64();
+        at(0)
+            .zip(at(1))
+            .unwrap_or_else(|| panic!("{selector} is not there"))
+    }
+
     /// Heap of the page's scripts, in bytes, after garbage collection.
     pub async fn heap(&self) -> f64 {
         self.devtools("HeapProfiler.collectGarbage", json!({}))

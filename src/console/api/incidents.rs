@@ -18,7 +18,7 @@ use watchtower_domain::finding::{Category, Finding, Severity};
 use watchtower_domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use watchtower_domain::transcript::{Cost, Transcript};
 use watchtower_record::store::{
-    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Sort,
+    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Snoozed, Sort,
     StatusChange, WriteRefusal,
 };
 
@@ -34,7 +34,7 @@ const FINDINGS: usize = 50;
 /// Minimum delay of the still `after`: an earlier one shows the incident
 /// itself.
 const BEHIND: SignedDuration = SignedDuration::from_secs(1);
-const LONGEST_NAME: usize = 100;
+pub(crate) const LONGEST_NAME: usize = 100;
 const LONGEST_WHY: usize = 2000;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -48,6 +48,9 @@ pub(crate) struct IncidentsQuery {
     category: Option<String>,
     stream: Option<String>,
     agent: Option<String>,
+    owner: Option<String>,
+    /// True: only those snoozed now; false: only the others; all unless given.
+    snoozed: Option<bool>,
     /// Minimum severity.
     severity: Option<Severity>,
     /// Seen at or after (RFC 3339).
@@ -105,6 +108,11 @@ pub(crate) async fn incidents(
         )?,
         stream: query.stream,
         agent: query.agent,
+        owner: query.owner,
+        snoozed: query.snoozed.map(|is| Snoozed {
+            is,
+            at: Timestamp::now(),
+        }),
         severity: query.severity,
         since: query.since,
         until: query.until,
@@ -481,7 +489,7 @@ async fn precondition(
     }
 }
 
-fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+pub(crate) fn incident_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
     let Path(id) = id?;
     id.parse()
         .map_err(|_| bad_request("incident not found: the id must be a UUID"))
@@ -491,7 +499,7 @@ fn no_incident(id: Uuid) -> Problem {
     WriteRefusal::NoIncident(id).into()
 }
 
-fn etag(version: u64) -> String {
+pub(crate) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 

@@ -4,6 +4,8 @@ pub(super) mod ask;
 pub(super) mod event_broadcast;
 pub(super) mod events;
 pub(super) mod findings;
+pub(super) mod handling;
+pub(super) mod health;
 pub(super) mod history;
 pub(super) mod inbound;
 pub(super) mod incidents;

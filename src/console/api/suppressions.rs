@@ -8,9 +8,10 @@ use axum::response::Redirect;
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use watchtower_domain::incident::{Note, Suppression};
-use watchtower_record::store::{Annotation, Readers, SuppressionRemoval};
+use watchtower_record::store::{Annotation, Readers, SuppressionRemoval, SuppressionRestore};
 
 use crate::AppState;
 use crate::api::incidents::person;
@@ -37,7 +38,7 @@ pub(crate) async fn suppressions_moved(uri: Uri) -> Redirect {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Remover {
-    /// User who removes it, at most 100 characters; "unnamed" by default.
+    /// User who does it, at most 100 characters; "unnamed" by default.
     #[param(
         min_length = 1,
         max_length = 100,
@@ -65,28 +66,67 @@ pub(crate) async fn remove_suppression(
     id: Result<Path<String>, PathRejection>,
     query: Result<Query<Remover>, QueryRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Path(id) = id?;
-    let id = id
-        .parse()
-        .map_err(|_| bad_request("suppression not found: the id must be a UUID"))?;
+    let id = suppression_id(id)?;
     let Query(Remover { by }) = query?;
     let by = person(by.as_deref().unwrap_or("unnamed"))?;
     let findings = &state.console.findings;
     let lessons = findings.read(Readers::lessons).await?;
     findings.write(SuppressionRemoval(id)).await?;
-    if let Some(lesson) = lessons.into_iter().find(|lesson| lesson.id == id) {
-        let note = Annotation {
-            incident: lesson.incident,
-            note: Note {
-                by,
-                at: Timestamp::now(),
-                text: format!("suppression removed: {}", lesson.why),
-            },
-        };
-        // It is removed, whether or not a note can be stored.
-        if let Err(error) = findings.write(note).await {
-            tracing::warn!(%error, "failed to log the removal of a suppression");
-        }
-    }
+    log(&state, &lessons, id, by, "removed").await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Restores a removed suppression, within an hour
+///
+/// The incidents under it that are closed still are suppressed again.
+#[utoipa::path(
+    post,
+    path = "/api/suppressions/{id}/restore",
+    tag = "incidents",
+    params(("id" = Uuid, Path, description = "Id of the suppression"), Remover),
+    responses(
+        (status = 204, description = "Restored"),
+        (status = 404, description = "No suppression of that id was removed within an hour", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Limit of suppressions reached", body = Problem, content_type = "application/problem+json"),
+        Failed,
+    )
+)]
+pub(crate) async fn restore_suppression(
+    State(state): State<AppState>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<Remover>, QueryRejection>,
+) -> Result<StatusCode, Problem> {
+    let id = suppression_id(id)?;
+    let Query(Remover { by }) = query?;
+    let by = person(by.as_deref().unwrap_or("unnamed"))?;
+    let findings = &state.console.findings;
+    findings.write(SuppressionRestore(id)).await?;
+    let lessons = findings.read(Readers::lessons).await?;
+    log(&state, &lessons, id, by, "restored").await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn suppression_id(id: Result<Path<String>, PathRejection>) -> Result<Uuid, Problem> {
+    let Path(id) = id?;
+    id.parse()
+        .map_err(|_| bad_request("suppression not found: the id must be a UUID"))
+}
+
+/// Adds a note to the incident that created the suppression.
+async fn log(state: &AppState, lessons: &[Suppression], id: Uuid, by: String, what: &str) {
+    let Some(lesson) = lessons.iter().find(|lesson| lesson.id == id) else {
+        return;
+    };
+    let note = Annotation {
+        incident: lesson.incident,
+        note: Note {
+            by,
+            at: Timestamp::now(),
+            text: format!("suppression {what}: {}", lesson.why),
+        },
+    };
+    // It is done, whether or not a note can be stored.
+    if let Err(error) = state.console.findings.write(note).await {
+        tracing::warn!(%error, "failed to log that a suppression was {what}");
+    }
 }

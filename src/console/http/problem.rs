@@ -114,7 +114,9 @@ impl From<WriteRefusal> for Problem {
             WriteRefusal::NoIncident(_) | WriteRefusal::NoLesson(_) => StatusCode::NOT_FOUND,
             WriteRefusal::Stale { .. }
             | WriteRefusal::Already { .. }
-            | WriteRefusal::TooManyLessons(_) => StatusCode::CONFLICT,
+            | WriteRefusal::TooManyLessons(_)
+            | WriteRefusal::ClosedForSnooze
+            | WriteRefusal::NothingToUndo => StatusCode::CONFLICT,
             WriteRefusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, refusal.to_string())

@@ -52,6 +52,18 @@ export const send = (path, body) => ask(path, {
 /** Removes the suppression of a false positive. @param {string} lesson */
 export const removeSuppression = (lesson) => ask(`/api/suppressions/${lesson}?by=${encodeURIComponent(who.name)}`, { method: 'DELETE' });
 
+/** Restores a removed one. @param {string} lesson */
+export const restoreSuppression = (lesson) => ask(`/api/suppressions/${lesson}/restore?by=${encodeURIComponent(who.name)}`, { method: 'POST' });
+
+/** @param {string} id @param {string | null} owner @param {number} [version] @returns {Promise<Change>} */
+export const assign = (id, owner, version) => send(`/api/incidents/${id}/owner`, { by: who.name, owner, version });
+
+/** @param {string} id @param {string | null} until @param {number} [version] @returns {Promise<Change>} */
+export const snooze = (id, until, version) => send(`/api/incidents/${id}/snooze`, { by: who.name, until, version });
+
+/** Undoes the action that made this version. @param {string} id @param {number} version @returns {Promise<Change>} */
+export const undo = (id, version) => send(`/api/incidents/${id}/undo`, { by: who.name, version });
+
 /** @param {string} id @param {string} text @returns {Promise<Change>} */
 export const annotate = (id, text) => send(`/api/incidents/${id}/notes`, { by: who.name, text });
 

@@ -3,7 +3,7 @@
 import { at, el, fill, foreign } from './dom.js';
 import { who } from './api.js';
 
-/** @typedef {{name: string, label: string, kind?: string, value?: string, longest?: number}} Field */
+/** @typedef {{name: string, label: string, kind?: string, value?: string, longest?: number, optional?: boolean, options?: [value: string, label: string][]}} Field */
 
 const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
 
@@ -13,21 +13,25 @@ const dialog = () => /** @type {HTMLDialogElement} */ (at('ask'));
  * @param {string} action Label of the button that confirms.
  * @param {Field[]} fields
  * @param {string} [about] Text of a screen or a model, shown in the form.
+ * @param {string} [note] Consequence of it.
  * @returns {Promise<Record<string, FormDataEntryValue | boolean> | null>}
  */
-export function question(title, action, fields, about = '') {
+export function question(title, action, fields, about = '', note = '') {
   const box = dialog();
-  const inputs = fields.map(({ name, label, kind = 'text', value = '', longest = 2000 }) => el(
+  const inputs = fields.map(({ name, label, kind = 'text', value = '', longest = 2000, optional = false, options }) => el(
     'label',
     { class: kind },
     label,
-    el('input', { name, type: kind, value, maxLength: longest, required: kind !== 'checkbox' }),
+    options
+      ? el('select', { name }, ...options.map(([value, label]) => new Option(label, value)))
+      : el('input', { name, type: kind, value, maxLength: longest, required: !optional && kind !== 'checkbox' }),
   ));
   const form = /** @type {HTMLFormElement} */ (el(
     'form',
     { method: 'dialog' },
     el('h2', {}, title),
     about && foreign(about, 'p'),
+    note && el('p', { class: 'quiet' }, note),
     ...inputs,
     el('menu', {},
       el('li', {}, el('button', { value: 'ok' }, action)),
@@ -56,8 +60,9 @@ export async function known() {
 /** @type {Record<string, string>} */
 const KEYS = {
   'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
-  a: 'Acknowledge', c: 'Close with a reason', r: 'Reopen', n: 'Add note', '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
-  '1 to 7': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
+  a: 'Acknowledge', c: 'Close with a reason', f: 'Close as false positive', r: 'Reopen', i: 'Assign', s: 'Snooze', n: 'Add note', u: 'Undo the last action',
+  '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
+  'Ctrl K': 'Commands', '1 to 8': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
 };
 
 export function help() {

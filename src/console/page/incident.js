@@ -1,11 +1,12 @@
 // An incident: evidence, opinions, timeline.
 
-import { ask, removeSuppression } from './api.js';
-import { known } from './dialog.js';
+import { actionsOf } from './actions.js';
+import { ask, serverNow } from './api.js';
 import { at, el, fill, foreign, mark, quotes, refill, save, words } from './dom.js';
 import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
 import { opinion, verdictOf } from './opinions.js';
 import { MOMENTS, markdown } from './report.js';
+import { remove } from './suppressions.js';
 import { picture, thumbnail } from './viewer.js';
 
 /** @import {Child, Cost, Dossier, Finding, List, ProofStill, Still, Transcript} from './types' */
@@ -79,7 +80,11 @@ export async function show(id) {
   drawn = now;
   const openTranscripts = article.querySelector('.transcripts');
   refill(article, ...parts(incident, openTranscripts instanceof HTMLDetailsElement && !another ? openTranscripts : null));
-  if (another) article.scrollTop = 0;
+  if (another) {
+    article.scrollTop = 0;
+    // On a phone the page scrolls, not the article.
+    scrollTo(0, 0);
+  }
 }
 
 /** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
@@ -87,9 +92,13 @@ function parts(incident, openTranscripts) {
   const { id, stills, opinions, verdict, lesson } = incident;
   const [newest] = incident.findings.items;
   return [
+    el('a', { href: '/?view=incidents', class: 'back', title: 'Back to the list (Escape)' }, '← Incidents'),
     el('header', {}, mark(incident.severity), foreign(incident.title, 'h2')),
+    el('div', { class: 'bar toolbar', role: 'toolbar', 'aria-label': 'Actions' }, ...actionsOf(incident)),
     el('p', { class: 'quiet' }, `${incident.status} · ${counted(incident.count, 'finding')} by ${incident.agents.join(', ')} on ${incident.stream}, `,
       clock(incident.first_seen), ' to ', clock(incident.last_seen),
+      incident.owner && ` · owner ${incident.owner}`,
+      Date.parse(incident.snoozed_until ?? '') > serverNow() && el('span', { class: 'snoozed' }, ' · snoozed until ', clock(incident.snoozed_until ?? '')),
       incident.grounded === false && el('em', { class: 'invented' }, ' · evidence not found on screen')),
     el('p', { class: 'actions' },
       el('button', { type: 'button', onclick: copied }, 'Copy link'),
@@ -104,22 +113,10 @@ function parts(incident, openTranscripts) {
       el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
     lesson && el('p', { class: 'quiet' }, `Suppressed by ${lesson.by}: `, foreign(lesson.why), ' ',
-      el('button', { type: 'button', onclick: () => unsuppress(lesson.id) }, 'Remove suppression'), ' ', el('output')),
+      el('button', { type: 'button', onclick: () => remove(lesson, again) }, 'Remove suppression')),
     newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
     incident.cost.requests > 0 && (openTranscripts ?? transcripts(id)),
   ];
-}
-
-/** @param {string} lesson */
-async function unsuppress(lesson) {
-  if (!await known()) return;
-  try {
-    await removeSuppression(lesson);
-  } catch (error) {
-    fill(at('incident').querySelector('output') ?? at('said'), words(error));
-    return;
-  }
-  await again();
 }
 
 /** @param {Cost} cost */

@@ -1,5 +1,7 @@
+import { ACTIONS, performedBy } from './actions.js';
 import { ask } from './api.js';
 import { Boxes } from './boxes.js';
+import { countAlways, entitle, recount } from './counts.js';
 import { help } from './dialog.js';
 import { at, el, fill, refill, soon, words } from './dom.js';
 import { Events } from './events.js';
@@ -7,17 +9,21 @@ import { Findings } from './findings.js';
 import { full, minute, retime, setZone, zone, zoneMark } from './format.js';
 import { prepare as prepareHandover, show as showHandover } from './handover.js';
 import { show as showHistory } from './history.js';
+import { analystHealth, dot, stateWords, watchHealth } from './health.js';
 import { refresh, show as showIncident } from './incident.js';
+import { openPalette, preparePalette } from './palette.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
 import { find, prepare as prepareSearch } from './search.js';
 import { fetched, howto, show as showSetup } from './setup.js';
+import { show as showSuppressions } from './suppressions.js';
+import { undone } from './toast.js';
 import { Triage } from './triage.js';
 import { Player } from './whep.js';
 
 /** @import {Agent, Finding, List, Stream} from './types' */
 
-const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup'];
+const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup', 'suppressions'];
 /** Polling interval in ms without a stream, for rejected connections. */
 const LOOK_AGAIN = 3000;
 
@@ -52,8 +58,9 @@ async function route() {
   const wanted = VIEWS.includes(query.get('view') ?? '') ? String(query.get('view')) : 'live';
   const turned = wanted !== view;
   view = wanted;
+  document.body.dataset.view = view;
   for (const name of VIEWS) at(name).hidden = name !== view;
-  document.title = view === 'live' ? 'Watchtower' : `Watchtower: ${at(view).getAttribute('aria-label')}`;
+  entitle(view === 'live' ? 'Watchtower' : `Watchtower: ${at(view).getAttribute('aria-label')}`);
   for (const link of document.querySelectorAll('#views a')) {
     if (/** @type {HTMLElement} */ (link).dataset.view === view) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -71,6 +78,7 @@ async function route() {
       panel.draw();
       await panel.load();
     } else if (view === 'setup') await showSetup();
+    else if (view === 'suppressions') await showSuppressions();
     else if (view === 'history') await showHistory(query);
     else if (view === 'handover') await showHandover(query);
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
@@ -94,6 +102,10 @@ document.addEventListener('click', (event) => {
 
 document.addEventListener('keydown', async (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
+  if ((event.ctrlKey || event.metaKey) && event.key === 'k' && !document.querySelector('dialog[open]')) {
+    event.preventDefault();
+    return openPalette();
+  }
   if (event.ctrlKey || event.metaKey || event.altKey || target.matches('input:not([type=checkbox]), select, textarea')) return;
   // While a dialog is open, keys don't apply to the page below.
   if (document.querySelector('dialog[open]')) return;
@@ -103,11 +115,12 @@ document.addEventListener('keydown', async (event) => {
   if (key === 'Enter' && target.matches('button, a, summary')) return;
   if (key === '?') help();
   else if (key === '/') toSearch();
+  else if (key === 'u') undone();
   else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
   else if (view !== 'incidents') return;
   else if (key === 'Escape') {
     if (!triage.deselect() && !at('incident').hidden) go('incidents');
-  } else if (key === 'Enter' || key.length === 1 && 'jkxXo*acrn.'.includes(key)) {
+  } else if (key === 'Enter' || key.length === 1 && 'jkxXo*acfrisn.'.includes(key)) {
     event.preventDefault();
     return triage.key(key);
   } else return;
@@ -121,6 +134,34 @@ function toSearch() {
 }
 
 at('keys').addEventListener('click', help);
+at('commands').addEventListener('click', openPalette);
+performedBy((key, ids) => triage.act(key, ids));
+
+/** Commands of the palette. @param {string} text What was typed. */
+function commands(text) {
+  const names = VIEWS.map((name, nth) => ({ name: `Go to ${at(name).getAttribute('aria-label')}`, key: String(nth + 1), run: () => go(name) }));
+  const target = view === 'incidents' ? triage.target : null;
+  const acts = target ? ACTIONS.filter(({ fits }) => fits(target)).map(({ key, label }) => ({ name: `${label}: ${target.title}`, key, run: () => { triage.act(key); } })) : [];
+  const live = (streams ?? []).map(({ name }) => ({ name: `Show stream ${name}`, run: () => showStream(name) }));
+  const open = text ? triage.named(text).map(({ id, title }) => ({ name: `Open incident: ${title}`, run: () => go('incidents', { incident: id }) })) : [];
+  const search = text ? [{ name: `Search for ${text}`, run: () => go('search', { q: text }) }] : [];
+  const rest = [
+    { name: 'Search', key: '/', run: toSearch },
+    { name: 'Times in UTC or local', run: () => { zones.value = zone() === 'utc' ? 'local' : 'utc'; zones.dispatchEvent(new Event('change')); } },
+    { name: 'Light or dark theme', run: () => at('theme').click() },
+    { name: 'Health', run: () => at('parts').showPopover() },
+    { name: 'Keyboard shortcuts, switch user', key: '?', run: help },
+  ];
+  return [...acts, ...names, ...live, ...rest, ...open, ...search];
+}
+preparePalette(commands);
+
+/** @param {string} name */
+function showStream(name) {
+  streamList.value = name;
+  choose(name);
+  go('live');
+}
 at('theme').addEventListener('click', () => {
   const light = matchMedia('(prefers-color-scheme: light)').matches;
   const now = document.documentElement.dataset.theme ?? (light ? 'light' : 'dark');
@@ -238,7 +279,7 @@ let shownSetup = '';
 /** @type {Agent[]} */
 let agents = [];
 const drawAgents = soon(() => {
-  fill(at('agents'), ...agents.filter(({ enabled }) => enabled).map(({ name, state }) => el('li', {}, el('b', {}, name), ` ${state}`)));
+  fill(at('agents'), ...agents.filter(({ enabled }) => enabled).map(({ name, state }) => el('li', { title: stateWords(state) }, dot(analystHealth(name) ?? 'idle'), ' ', el('b', {}, name), ` ${stateWords(state)}`)));
 });
 
 /** @param {Finding} finding */
@@ -269,6 +310,7 @@ new Events({
     triage.changed(change);
     panel.changed(change);
     refresh(change.incident.id);
+    recount();
   },
   agents(now) {
     agents = now;
@@ -285,5 +327,10 @@ new Events({
 showTheme();
 showTime();
 setInterval(showTime, 5000);
+countAlways(() => triage.woken());
+watchHealth(() => {
+  drawAgents();
+  panel.draw();
+});
 const began = [route(), catchUp().catch((error) => say(words(error)))];
 Promise.all(began).then(() => performance.mark('usable'));

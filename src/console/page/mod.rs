@@ -31,8 +31,10 @@ macro_rules! scripts {
 /// Path and content of a module.
 const SCRIPTS: &[(&str, &str)] = &scripts![
     "main.js",
+    "actions.js",
     "api.js",
     "boxes.js",
+    "counts.js",
     "dead.js",
     "dialog.js",
     "dom.js",
@@ -40,17 +42,22 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "findings.js",
     "format.js",
     "handover.js",
+    "health.js",
     "history.js",
     "incident.js",
     "opinions.js",
     "pages.js",
+    "palette.js",
     "panel.js",
     "question.js",
     "report.js",
     "rows.js",
     "search.js",
     "setup.js",
+    "snooze.js",
     "span.js",
+    "suppressions.js",
+    "toast.js",
     "triage.js",
     "viewer.js",
     "whep.js"
@@ -72,15 +79,32 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .iter()
         .map(|(path, content)| (*path, SCRIPT, *content));
     let files = FILES.into_iter().chain(scripts);
-    files.fold(Router::new(), |router, (path, kind, content)| {
-        let sum = Sha256::digest(content);
-        let sum: String = hex::encode(&sum[..12]);
-        let tag = [(header::ETAG, format!("\"{sum}\""))];
-        router.route(
-            path,
-            get(move || async move { (tag, page(kind, POLICY, content)) }),
-        )
-    })
+    let files = files.map(|(path, kind, content)| (path.to_owned(), kind, Cow::from(content)));
+    let icons = (1..=9).map(|count: u8| {
+        let path = format!("/page/icon-{count}.svg");
+        (path, "image/svg+xml", Cow::from(counted_icon(count)))
+    });
+    files
+        .chain(icons)
+        .fold(Router::new(), |router, (path, kind, content)| {
+            let sum = Sha256::digest(content.as_bytes());
+            let sum: String = hex::encode(&sum[..12]);
+            let tag = [(header::ETAG, format!("\"{sum}\""))];
+            router.route(
+                &path,
+                get(move || async move { (tag, page(kind, POLICY, content)) }),
+            )
+        })
+}
+
+/// Icon with a count of open critical incidents.
+fn counted_icon(count: u8) -> String {
+    let badge = format!(
+        "<circle cx=\"10.5\" cy=\"5.5\" r=\"5.5\" fill=\"#c9303a\"/>\
+         <text x=\"10.5\" y=\"8.7\" font-family=\"sans-serif\" font-size=\"9\" \
+         font-weight=\"700\" text-anchor=\"middle\" fill=\"#fff\">{count}</text></svg>"
+    );
+    include_str!("icon.svg").replace("</svg>", &badge)
 }
 
 /// Login page, for a browser without a session. `alert` must be plain text, as

@@ -3,6 +3,7 @@
 import { ask } from './api.js';
 import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
 import { clock, counted } from './format.js';
+import { analystHealth, dot } from './health.js';
 import { opinion, verdictOf } from './opinions.js';
 
 /** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
@@ -55,7 +56,7 @@ export class Panel {
     if (at('panel').hidden) return;
     this.#columns = update(at('columns'), 'section', this.#columns, this.#agents.map((agent) => {
       const latest = this.#findings.get(agent.name) ?? [];
-      return [agent.name, JSON.stringify([agent, latest]), () => column(agent, latest)];
+      return [agent.name, JSON.stringify([agent, latest, analystHealth(agent.name)]), () => column(agent, latest)];
     }));
     for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);
     at('quiet').hidden = this.#exchanges.size > 0;
@@ -99,7 +100,7 @@ const exchange = ({ id, title, severity, opinions, verdict }) => [
 
 /** @param {Agent} agent @param {Finding[]} latest @returns {Child[]} */
 const column = ({ name, state, since, provider, model, looks, findings }, latest) => [
-  el('h3', {}, name),
+  el('h3', {}, dot(analystHealth(name) ?? 'idle'), ' ', name),
   el('p', { class: 'doing' }, state, ' since ', clock(since)),
   el('p', { class: 'quiet' }, `${provider} ${model} · ${counted(looks, 'scan')} · ${counted(findings, 'finding')}`),
   el('ol', {}, ...latest.map(({ severity, observed_at, incident, title }) => el(

@@ -1,20 +1,26 @@
-// Incident triage by keyboard.
+// Incident triage: by keys, by buttons, or several at once.
 //
 // Rows change in place and only move on request, so that nothing moves under
 // the pointer.
 
-import { annotate, ask, decide } from './api.js';
+import { ACTIONS, actionButton, keyed, rowActions } from './actions.js';
+import { annotate, ask, assign, decide, serverNow, snooze, undo, who } from './api.js';
 import { known, question } from './dialog.js';
-import { SEVERITIES, at, el, mark, soon, toIncident, words } from './dom.js';
-import { ago, counted, number } from './format.js';
+import { SEVERITIES, at, el, fill, foreign, mark, soon, toIncident, words } from './dom.js';
+import { ago, clock, counted, fromField, number } from './format.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
 import { Rows } from './rows.js';
+import { SNOOZES } from './snooze.js';
+import { done } from './toast.js';
 
 /** @import {Agent, Change, Incident, List, Severity, Stream, Verdict} from './types' */
 
 const PAGE = 200;
 /** Maximum count shown. */
 const MOST_FRESH = 999;
+
+/** @param {Incident} incident */
+const isSnoozed = ({ snoozed_until }) => Date.parse(snoozed_until ?? '') > serverNow();
 
 export class Triage {
   /** @type {Set<string>} */ #selected = new Set();
@@ -53,10 +59,18 @@ export class Triage {
     at('triage').addEventListener('click', (event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       const id = target.closest('li')?.dataset.id;
-      if (!id) return;
+      if (!id || target.closest('button')) return;
       if (target.matches('input')) this.#select(id);
-      else this.#go(id, true);
+      // A label passes its click on to its box.
+      else if (!target.closest('label')) this.#go(id, true);
     });
+    at('triage').addEventListener('focusin', (event) => {
+      const id = /** @type {HTMLElement} */ (event.target).closest('li')?.dataset.id;
+      // Keys act on what is shown, else on the row that the focus moved to. A
+      // row that was drawn again gets it back from nowhere.
+      if (id && event.relatedTarget && at('incident').hidden) this.#point(id);
+    });
+    this.#showSelected();
   }
 
   /** Reloads from the top. */
@@ -116,12 +130,15 @@ export class Triage {
   }
 
   /** True if the incident matches the filters. @param {Incident} incident */
-  #matches({ status, severity, agents, stream }) {
+  #matches(incident) {
+    const { status, severity, agents, stream, owner } = incident;
     const wanted = Object.fromEntries(this.#values());
     return (!wanted.status || wanted.status.split(',').includes(status))
       && (!wanted.severity || SEVERITIES.indexOf(severity) >= SEVERITIES.indexOf(/** @type {Severity} */ (wanted.severity)))
       && (!wanted.agent || agents.includes(wanted.agent))
-      && (!wanted.stream || stream === wanted.stream);
+      && (!wanted.stream || stream === wanted.stream)
+      && (!wanted.owner || owner === wanted.owner)
+      && (!wanted.snoozed || isSnoozed(incident) === (wanted.snoozed === 'true'));
   }
 
   async #more() {
@@ -141,14 +158,44 @@ export class Triage {
   /** @param {string | null} cursor @returns {Promise<Incident[] | null>} Null if a newer load has started. */
   async #page(cursor) {
     const load = this.#load;
+    const page = await this.#fetched(cursor);
+    if (load !== this.#load) return null;
+    this.#next = page.next ?? null;
+    return page.items;
+  }
+
+  /** @param {string | null} cursor @returns {Promise<List<Incident>>} */
+  async #fetched(cursor) {
     const query = new URLSearchParams({ limit: String(PAGE) });
     for (const [name, value] of this.#values()) if (value) query.set(name, value);
     if (cursor) query.set('cursor', cursor);
     /** @type {List<Incident>} */
     const page = await ask(`/api/incidents?${query}`);
-    if (load !== this.#load) return null;
-    this.#next = page.next ?? null;
-    return page.items;
+    this.#offer('owner', [who.name, ...page.items.map(({ owner }) => owner ?? '')].filter(Boolean));
+    return page;
+  }
+
+  /** Announces the incidents whose snooze has ended. */
+  async woken() {
+    if (this.#load === 0) return;
+    const page = await this.#fetched(null).catch(() => null);
+    const there = new Set(this.#rows.items.map(({ id }) => id));
+    for (const { id } of page?.items ?? []) if (!there.has(id)) this.#fresh.add(id);
+    there.forEach((id) => this.#rows.touch(id));
+    if (this.#rows.items.length === 0) this.#fill();
+    this.#showFresh();
+  }
+
+  /** Loaded incidents with all these words in their title. @param {string} text */
+  named(text) {
+    const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
+    return this.#rows.items.filter(({ title }) => wanted.every((word) => title.toLowerCase().includes(word))).slice(0, 5);
+  }
+
+  /** Incident that keys act on, or the first of the selected ones; null without. */
+  get target() {
+    const [id] = this.#chosen();
+    return this.#rows.items.find((one) => one.id === id) ?? null;
   }
 
   /** Handles a change of an incident. @param {Pick<Change, 'incident'>} change */
@@ -186,16 +233,28 @@ export class Triage {
     const here = items.findIndex(({ id }) => id === this.#current);
     const opened = !at('incident').hidden;
     const step = { j: 1, k: -1 }[key];
-    if (step) this.#go(items[Math.min(Math.max(here + step, 0), items.length - 1)]?.id ?? '', opened);
+    if (step) {
+      const focused = at('triage').contains(document.activeElement);
+      this.#go(items[Math.min(Math.max(here + step, 0), items.length - 1)]?.id ?? '', opened);
+      if (focused) /** @type {HTMLElement | null} */ (at('triage').querySelector('[aria-current] a'))?.focus({ preventScroll: true });
+    }
     else if (key === 'Enter' || key === 'o') this.#go(this.#current, true);
     else if (key === 'x') this.#select(this.#current);
     else if (key === 'X') this.#range(here);
     else if (key === '*') this.#all();
     else if (key === '.') await this.reload();
-    else if (key === 'a') await this.#decide({ status: 'acknowledged' });
-    else if (key === 'r') await this.#decide({ status: 'new' });
-    else if (key === 'c') await this.#close();
-    else if (key === 'n') await this.#note();
+    else await this.act(key);
+  }
+
+  /** Performs the action of a key. @param {string} key @param {string[]} [ids] The selected incidents unless given. */
+  async act(key, ids = this.#chosen()) {
+    if (ids.length === 0) return;
+    if (key === 'a') await this.#decide('Acknowledged', { status: 'acknowledged' }, ids);
+    else if (key === 'r') await this.#decide('Reopened', { status: 'new' }, ids);
+    else if (key === 'c' || key === 'f') await this.#close(ids, key === 'f');
+    else if (key === 'i') await this.#assign(ids);
+    else if (key === 's') await this.#snooze(ids);
+    else if (key === 'n') await this.#note(ids);
   }
 
   /** Clears the selection; false when there was none. */
@@ -216,56 +275,106 @@ export class Triage {
     return this.#rows.items.find((one) => one.id === id)?.title ?? (titleOf(id) || id);
   }
 
-  async #close() {
-    const ids = this.#chosen();
-    if (ids.length === 0 || !await known()) return;
+  /** Title of a dialog or notice about some. @param {string} what @param {string[]} ids */
+  #about(what, ids) {
+    return ids.length === 1 ? `${what} incident` : `${what} ${counted(ids.length, 'incident')}`;
+  }
+
+  /** Title of the only one, for a dialog. @param {string[]} ids */
+  #only(ids) {
+    return ids.length === 1 ? this.#title(ids[0]) : '';
+  }
+
+  /** @param {string[]} ids @param {boolean} falsePositive */
+  async #close(ids, falsePositive) {
+    if (!await known()) return;
     const input = await question(
-      ids.length === 1 ? 'Close incident' : `Close ${counted(ids.length, 'incident')}`,
+      falsePositive ? 'Close as false positive' : this.#about('Close', ids),
       ids.length === 1 ? 'Close incident' : 'Close incidents',
       [
-        { name: 'why', label: 'Reason', value: this.#draft.why },
-        { name: 'false_positive', label: 'False positive: suppress similar findings', kind: 'checkbox' },
+        { name: 'why', label: 'Reason', value: this.#draft.why || (falsePositive ? 'False positive' : '') },
+        ...(falsePositive ? [] : [{ name: 'false_positive', label: 'False positive: suppress similar findings', kind: 'checkbox' }]),
       ],
-      ids.length === 1 ? this.#title(ids[0]) : '',
+      this.#only(ids),
+      falsePositive ? 'Similar findings will be suppressed.' : '',
     );
     if (!input) return;
     this.#draft.why = String(input.why);
-    await this.#decide({ status: 'closed', why: this.#draft.why, false_positive: Boolean(input.false_positive) }, ids);
+    const suppress = falsePositive || Boolean(input.false_positive);
+    await this.#decide(suppress ? 'Closed as false positive' : 'Closed', { status: 'closed', why: this.#draft.why, false_positive: suppress }, ids);
   }
 
-  async #note() {
-    const id = this.#current;
-    if (!id || !await known()) return;
-    const input = await question('Add note', 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#title(id));
+  /** @param {string[]} ids */
+  async #assign(ids) {
+    if (!await known()) return;
+    const input = await question(this.#about('Assign', ids), 'Assign', [{ name: 'owner', label: 'Owner (empty: nobody)', value: who.name, longest: 100, optional: true }], this.#only(ids));
+    if (!input) return;
+    const owner = String(input.owner).trim() || null;
+    await this.#apply(owner ? `Assigned to ${owner}` : 'Unassigned', ids, (id) => assign(id, owner, versionOf(id)));
+  }
+
+  /** @param {string[]} ids */
+  async #snooze(ids) {
+    if (!await known()) return;
+    const input = await question(this.#about('Snooze', ids), 'Snooze', [
+      { name: 'for', label: 'For', options: SNOOZES.map(({ name }, nth) => [String(nth), name]) },
+      { name: 'until', label: 'Or until', kind: 'datetime-local', optional: true },
+    ], this.#only(ids));
+    if (!input) return;
+    const until = fromField(String(input.until)) ?? SNOOZES[Number(input.for)].until(new Date(serverNow()));
+    await this.#apply(until ? 'Snoozed' : 'Snooze ended', ids, (id) => snooze(id, until?.toISOString() ?? null, versionOf(id)));
+  }
+
+  /** @param {string[]} ids */
+  async #note(ids) {
+    if (!await known()) return;
+    const input = await question(ids.length === 1 ? 'Add note' : this.#about('Add note to', ids), 'Add note', [{ name: 'text', label: 'Note for next shift', value: this.#draft.text }], this.#only(ids));
     if (!input) return;
     this.#draft.text = String(input.text);
     this.#say('');
     try {
-      this.changed(await annotate(id, this.#draft.text));
+      for (const id of ids) this.changed(await annotate(id, this.#draft.text));
       this.#draft.text = '';
+      done(['Note added'], null);
     } catch (error) {
       this.#say(`${words(error)}; draft kept, n to retry`);
     }
     await again();
   }
 
-  /** @param {Omit<Verdict, 'by' | 'version'>} verdict */
-  async #decide(verdict, ids = this.#chosen()) {
-    if (ids.length === 0 || !await known()) return;
-    this.#turn = this.#turn.then(() => this.#decideAll(ids, verdict));
-    await this.#turn;
+  /** @param {string} said @param {Omit<Verdict, 'by' | 'version'>} verdict @param {string[]} ids */
+  async #decide(said, verdict, ids) {
+    if (!await known()) return;
+    const why = verdict.why ?? '';
+    const all = await this.#apply(said, ids, (id) => decide(id, { false_positive: false, ...verdict, why, version: versionOf(id) }));
+    if (all && why) this.#draft.why = '';
   }
 
-  /** @param {string[]} ids @param {Omit<Verdict, 'by' | 'version'>} verdict */
-  async #decideAll(ids, verdict) {
+  /**
+   * Changes some incidents, after the changes before; true if all were.
+   * @param {string} said What it is called when it is done.
+   * @param {string[]} ids
+   * @param {(id: string) => Promise<Change>} change
+   * @returns {Promise<boolean>}
+   */
+  #apply(said, ids, change) {
+    const applied = this.#turn.then(() => this.#applyAll(said, ids, change));
+    this.#turn = applied.then(() => {});
+    return applied;
+  }
+
+  /** @param {string} said @param {string[]} ids @param {(id: string) => Promise<Change>} change */
+  async #applyAll(said, ids, change) {
     const failed = [];
+    /** @type {{id: string, version: number}[]} */
+    const made = [];
     this.#say('');
     for (const id of ids) {
       try {
-        const why = verdict.why ?? '';
-        const change = await decide(id, { false_positive: false, ...verdict, why, version: versionOf(id) });
-        changedTo(id, change.version);
-        this.changed(change);
+        const now = await change(id);
+        changedTo(id, now.version);
+        this.changed(now);
+        made.push({ id, version: now.version });
       } catch (error) {
         failed.push(`${this.#title(id)}: ${words(error)}`);
         continue;
@@ -276,8 +385,31 @@ export class Triage {
     }
     this.#showSelected();
     if (failed.length > 0) this.#say(failed.join('; '));
-    else if (verdict.why) this.#draft.why = '';
+    if (made.length > 0) {
+      const what = made.length === 1 ? foreign(this.#title(made[0].id)) : counted(made.length, 'incident');
+      done([`${said}: `, what], () => this.#undo(made));
+    }
     await again();
+    return failed.length === 0;
+  }
+
+  /** @param {{id: string, version: number}[]} made */
+  #undo(made) {
+    this.#turn = this.#turn.then(async () => {
+      const failed = [];
+      for (const { id, version } of made) {
+        try {
+          const now = await undo(id, version);
+          changedTo(id, now.version);
+          this.changed(now);
+        } catch (error) {
+          failed.push(`${this.#title(id)}: ${words(error)}`);
+        }
+      }
+      if (failed.length > 0) this.#say(failed.join('; '));
+      else done(['Undone'], null);
+      await again();
+    });
   }
 
   /** @param {string} id */
@@ -329,14 +461,30 @@ export class Triage {
   }
 
   #showSelected() {
-    at('chosen').textContent = this.#selected.size > 0 ? `${number(this.#selected.size)} selected` : '';
+    const count = this.#selected.size;
+    at('chosen').textContent = count > 0 ? `${number(count)} selected` : '';
+    if (at('bar').hidden === (count === 0)) return;
+    at('bar').hidden = count === 0;
+    fill(at('bar'), at('chosen'), ...(count > 0 ? [
+      ...ACTIONS.map((action) => actionButton(action)),
+      el('button', { type: 'button', class: 'act', 'aria-keyshortcuts': 'Escape', onclick: () => this.deselect() }, el('span', {}, 'Clear selection'), keyed('Esc')),
+    ] : []));
+    document.body.classList.toggle('selecting', count > 0);
+  }
+
+  /** Makes a row the one that keys act on, without drawing it again under the pointer. @param {string} id */
+  #point(id) {
+    if (id === this.#current) return;
+    at('triage').querySelector('[aria-current]')?.removeAttribute('aria-current');
+    at('triage').querySelector(`[data-id="${CSS.escape(id)}"]`)?.setAttribute('aria-current', 'true');
+    this.#current = id;
   }
 
   /** @param {Incident} incident */
   #row(incident) {
-    const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen } = incident;
+    const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen, owner } = incident;
     const dissent = (verdict?.dissent.length ?? 0) > 0;
-    const about = [status, `${number(count)}×`, agents.join(', '), grounded === false && 'unverified evidence',
+    const about = [status, owner && `owner ${owner}`, `${number(count)}×`, agents.join(', '), grounded === false && 'unverified evidence',
       opinions.length > 0 && counted(opinions.length, 'opinion'), dissent && 'disagreement'];
     const link = toIncident(id, title);
     link.title = title;
@@ -344,11 +492,14 @@ export class Triage {
     const row = el(
       'li',
       { 'data-id': id, 'data-severity': severity, 'data-status': status },
-      el('input', { type: 'checkbox', title: 'Select', 'aria-label': `Select ${title}`, checked: this.#selected.has(id) }),
+      el('label', { class: 'pick' }, el('input', { type: 'checkbox', title: 'Select (x)', 'aria-label': `Select ${title}`, checked: this.#selected.has(id) })),
       mark(severity),
       link,
       ago(last_seen),
-      el('span', { class: 'quiet' }, about.filter(Boolean).join(' · ')),
+      el('span', { class: 'quiet' },
+        isSnoozed(incident) && el('span', { class: 'snoozed' }, 'snoozed until ', clock(incident.snoozed_until ?? ''), ' · '),
+        about.filter(Boolean).join(' · ')),
+      el('span', { class: 'acts' }, ...rowActions(incident)),
     );
     if (id === this.#current) row.setAttribute('aria-current', 'true');
     return row;

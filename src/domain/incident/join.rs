@@ -187,6 +187,8 @@ impl JoinRules<'_> {
                 grounded: None,
                 opinions: Vec::new(),
                 verdict: None,
+                owner: None,
+                snoozed_until: None,
             },
             subject,
             proof: None,
@@ -225,6 +227,8 @@ impl JoinRules<'_> {
         if rose {
             incident.severity = finding.severity;
             incident.title.clone_from(&finding.title);
+            // It was snoozed at a lower severity.
+            incident.snoozed_until = None;
         }
         let (news, decision) = if incident.status == Status::Closed {
             let why = self.reopens(
@@ -293,6 +297,7 @@ impl JoinRules<'_> {
 
     fn reopen(&self, known: &mut TrackedIncident, why: String) -> Decision {
         known.incident.status = Status::New;
+        known.incident.snoozed_until = None;
         known.suppression = None;
         known.reopens = false;
         Decision {

@@ -91,6 +91,19 @@ pub struct Incident {
     pub opinions: Vec<Opinion>,
     /// Verdict of the panel.
     pub verdict: Option<PanelVerdict>,
+    /// User who works on it; null without one.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// End of its snooze, which may be past; null without one.
+    #[serde(default)]
+    pub snoozed_until: Option<Timestamp>,
+}
+
+impl Incident {
+    /// True if it is snoozed at that time.
+    pub fn is_snoozed(&self, at: Timestamp) -> bool {
+        self.snoozed_until.is_some_and(|until| until > at)
+    }
 }
 
 /// Best quote of an incident, and its position.
@@ -129,8 +142,8 @@ fn rank(piece: &Evidence) -> (u8, bool) {
     (ground, !piece.quote.is_empty())
 }
 
-/// Reason an incident changed. All but `Repeated`, `Opinions` and `Note` notify; the
-/// verdict follows those.
+/// Reason an incident changed. All but `Repeated`, `Opinions`, `Note`, `Owner` and
+/// `Snooze` notify; the verdict follows those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = News)]
@@ -151,12 +164,19 @@ pub enum ChangeReason {
     Verdict,
     /// A user added a note.
     Note,
+    /// A user changed its owner.
+    Owner,
+    /// A user snoozed it, or ended its snooze.
+    Snooze,
     Repeated,
 }
 
 impl ChangeReason {
     pub fn is_loud(self) -> bool {
-        !matches!(self, Self::Repeated | Self::Opinions | Self::Note)
+        !matches!(
+            self,
+            Self::Repeated | Self::Opinions | Self::Note | Self::Owner | Self::Snooze
+        )
     }
 }
 

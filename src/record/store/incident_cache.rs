@@ -161,7 +161,8 @@ impl CachedIncident {
             "UPDATE incidents SET title = ?2, severity = ?3, status = ?4, count = ?5,
                first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
                opinions = ?11, proof = ?12, revision = ?13, version = ?14, lesson = ?15,
-               reopens = ?16, told = ?17, verdict = ?18
+               reopens = ?16, told = ?17, verdict = ?18,
+               owner = ?19, snoozed_until = ?20
              WHERE seq = ?1",
         )?;
         update.execute(params![
@@ -183,6 +184,8 @@ impl CachedIncident {
             state.reopens,
             state.alerts,
             incident.verdict.as_ref().map(sql::to_json),
+            incident.owner,
+            incident.snoozed_until.map(sql::nanos),
         ])?;
         Ok(())
     }

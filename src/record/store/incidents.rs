@@ -9,8 +9,8 @@ use watchtower_domain::incident::{Decision, Fingerprint, Incident, Suppression};
 
 use super::transcripts::{COST, cost};
 use super::{
-    IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Sort, StoreError,
-    notes,
+    IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Snoozed, Sort,
+    StoreError, notes,
 };
 use crate::store::findings::clamp;
 use crate::store::sql;
@@ -56,7 +56,7 @@ impl Readers {
 
     /// Newest first.
     pub fn lessons(&self) -> Result<Vec<Suppression>, StoreError> {
-        let sql = format!("{LESSON} ORDER BY seq DESC");
+        let sql = format!("{LESSON} WHERE removed_at IS NULL ORDER BY seq DESC");
         self.with(|db| {
             let mut all = db.prepare_cached(&sql)?;
             let found = all.query_map([], lesson)?;
@@ -103,6 +103,14 @@ fn incidents(
     }
     if let Some(until) = query.until {
         and("first_seen < ?", Value::Integer(sql::nanos(until)));
+    }
+    if let Some(owner) = &query.owner {
+        and("owner = ?", Value::Text(owner.clone()));
+    }
+    if let Some(Snoozed { is, at }) = query.snoozed {
+        let is = if is { ">" } else { "<=" };
+        let condition = format!("coalesce(snoozed_until, 0) {is} ?");
+        and(&condition, Value::Integer(sql::nanos(at)));
     }
     let after = query.after.map(|place| {
         let mut bind = |value| {

@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 10] = [
     MOMENTS_BY_TIME,
     SEARCH_FORMS,
     PAIRS_OF_LETTERS,
+    HANDLING,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -294,6 +295,28 @@ CREATE TRIGGER finding_text_removed AFTER DELETE ON findings BEGIN
 END;
 ";
 
+/// Owners, snoozes, and what undoes the last action on an incident. A removed
+/// suppression stays for a while, with the incidents it covered.
+const HANDLING: &str = "
+ALTER TABLE incidents ADD COLUMN owner TEXT;
+ALTER TABLE incidents ADD COLUMN snoozed_until INTEGER;
+CREATE INDEX incidents_open ON incidents (severity, snoozed_until) WHERE status < 2;
+CREATE TABLE undo (
+  incident INTEGER PRIMARY KEY REFERENCES incidents ON DELETE CASCADE,
+  -- The version that the action made.
+  version INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  before TEXT NOT NULL
+) STRICT;
+ALTER TABLE lessons ADD COLUMN removed_at INTEGER;
+CREATE TABLE released (
+  lesson INTEGER NOT NULL REFERENCES lessons ON DELETE CASCADE,
+  incident INTEGER NOT NULL REFERENCES incidents ON DELETE CASCADE,
+  PRIMARY KEY (lesson, incident)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX released_by_incident ON released (incident);
+";
+
 /// Copies what was indexed before [`SEARCH_FORMS`], with its forms: about 20 s
 /// of a million lines.
 fn index_forms(db: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -432,6 +455,7 @@ mod tests {
     #[test]
     fn older_database_is_migrated() {
         let mut db = Connection::open_in_memory().unwrap();
+        // Before the search forms.
         let before = 8;
         for migration in &MIGRATIONS[..before as usize] {
             db.execute_batch(migration).unwrap();
@@ -440,7 +464,10 @@ mod tests {
             "INSERT INTO screen_text (rowid, text, stream) VALUES (7, 'db was 00MKilled', 'team');
                      INSERT INTO finding_text (rowid, text) VALUES (3, 'pod is 00MKilled');
                      INSERT INTO evidence VALUES ('one', 3, 0);
-                     INSERT INTO moments VALUES (1, 'team', 0, 0, 'one');";
+                     INSERT INTO moments VALUES (1, 'team', 0, 0, 'one');
+                     INSERT INTO incidents (id, stream, category, title, severity, status, count,
+                       first_seen, last_seen, agents, entities, opinions, revision, version)
+                     VALUES (x'00', 'team', 'other', 'Down', 4, 1, 1, 0, 0, '[]', '[]', '[]', 1, 1);";
         db.execute_batch(lines).unwrap();
         db.pragma_update(None, "application_id", APPLICATION)
             .unwrap();
@@ -451,6 +478,9 @@ mod tests {
         let found = "SELECT count(*) FROM moments INDEXED BY moments_by_time WHERE seen_at >= 0";
         let found: i64 = db.query_row(found, [], |row| row.get(0)).unwrap();
         assert_eq!(found, 1);
+        let handled = "SELECT owner IS NULL AND snoozed_until IS NULL FROM incidents";
+        let unhandled: bool = db.query_row(handled, [], |row| row.get(0)).unwrap();
+        assert!(unhandled);
         for (table, rowid) in [("screen_text", 7), ("finding_text", 3)] {
             let find = format!("SELECT rowid FROM {table} WHERE {table} MATCH 'oomkllled'");
             let found: i64 = db.query_row(&find, [], |row| row.get(0)).unwrap();

@@ -14,6 +14,7 @@ mod cursors;
 mod decisions;
 mod evidence;
 mod findings;
+mod handling;
 mod incident_cache;
 mod incidents;
 mod migrations;
@@ -49,7 +50,8 @@ pub use crate::store::ask::Recollection;
 pub use crate::store::findings::Readers;
 pub use age::clock_fault;
 pub use cursors::{CursorAdvance, CursorRemoval};
-pub use decisions::SuppressionRemoval;
+pub use decisions::{SuppressionRemoval, SuppressionRestore};
+pub use handling::{ActionUndo, IncidentCounts, OwnerChange, SnoozeChange};
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::{Annotation, Done};
 pub use open::{StoreOpenError, open};
@@ -141,6 +143,10 @@ pub enum WriteRefusal {
     },
     #[error("limit of {0} suppressions reached; remove obsolete ones")]
     TooManyLessons(usize),
+    #[error("incident is closed; reopen it before it is snoozed")]
+    ClosedForSnooze,
+    #[error("nothing to undo: the last action is over an hour old, or was undone")]
+    NothingToUndo,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -189,6 +195,9 @@ pub struct IncidentQuery {
     pub category: Vec<Category>,
     pub stream: Option<String>,
     pub agent: Option<String>,
+    pub owner: Option<String>,
+    /// Only those that are snoozed, or are not; `None`: all.
+    pub snoozed: Option<Snoozed>,
     /// Minimum severity.
     pub severity: Option<Severity>,
     /// Seen at or after.
@@ -198,6 +207,13 @@ pub struct IncidentQuery {
     /// `next` of the previous page, of the same sort.
     pub after: Option<IncidentCursor>,
     pub limit: usize,
+}
+
+/// Condition on the snooze of incidents, at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snoozed {
+    pub is: bool,
+    pub at: Timestamp,
 }
 
 /// Position in a sorted list of incidents.

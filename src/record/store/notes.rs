@@ -30,13 +30,7 @@ impl Write for Annotation {
         let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
             return Err(WriteRefusal::NoIncident(self.incident).into());
         };
-        let note = &self.note;
-        writer
-            .db
-            .prepare_cached(
-                "INSERT INTO notes (incident, noted_by, at, text) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![known.seq, note.by, sql::nanos(note.at), note.text])?;
+        writer.add_note(known.seq, &self.note)?;
         let revision = writer.next_revision();
         known.update(&writer.db, revision)?;
         let change = Change {
@@ -53,6 +47,17 @@ impl Write for Annotation {
 
     fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {
         Some(Announcement::Change(change))
+    }
+}
+
+impl StoreWriter {
+    pub(super) fn add_note(&self, incident: i64, note: &Note) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO notes (incident, noted_by, at, text) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![incident, note.by, sql::nanos(note.at), note.text])?;
+        Ok(())
     }
 }
 

@@ -13,9 +13,9 @@ use watchtower_domain::incident::{Incident, Status};
 
 /// Columns that [`incident`] reads, in its order.
 pub(super) const INCIDENT: &str = "id, stream, title, category, severity, status, count, agents, \
-     first_seen, last_seen, entities, grounded, opinions, verdict";
+     first_seen, last_seen, entities, grounded, opinions, verdict, owner, snoozed_until";
 /// Number of these columns.
-pub(super) const INCIDENT_COLUMNS: usize = 14;
+pub(super) const INCIDENT_COLUMNS: usize = 16;
 
 pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     let stream: String = row.get(1)?;
@@ -38,6 +38,8 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
         grounded: row.get(11)?,
         opinions: json(row, 12)?,
         verdict: optional_json(row, 13)?,
+        owner: row.get(14)?,
+        snoozed_until: row.get::<_, Option<i64>>(15)?.map(timestamp),
     })
 }
 

@@ -49,6 +49,9 @@ async fn every_view_passes_in_both_themes_and_sizes() {
         .start()
         .await;
     let browser = opened(&server, "/").await;
+    browser
+        .run("localStorage.setItem('watchtower.who', 'Ann')")
+        .await;
     let waiting = "document.querySelector('#waiting table') !== null";
     browser.until_true(10, waiting).await;
     let mut found = look(&browser, &axe, "waiting for a stream").await;
@@ -68,6 +71,7 @@ async fn every_view_passes_in_both_themes_and_sizes() {
                 ("5", "history"),
                 ("6", "handover"),
                 ("7", "setup"),
+                ("8", "suppressions"),
             ] {
                 press(&browser, key).await;
                 if view == "incidents" {
@@ -90,6 +94,47 @@ async fn every_view_passes_in_both_themes_and_sizes() {
                 let what = format!("{view}, {theme}, {width}x{height}");
                 found.extend(look(&browser, &axe, &what).await);
             }
+            // The bar of the selected incidents, a notice, the list behind the
+            // mark of health, and the palette.
+            press(&browser, "2").await;
+            press(&browser, "Escape").await;
+            press(&browser, "x").await;
+            browser
+                .run("document.querySelector(`#bar [data-key=${document.querySelector('#triage [aria-current]').dataset.status === 'new' ? 'a' : 'r'}]`).click()")
+                .await;
+            browser
+                .until_true(10, "document.querySelector('#bar').hidden && !document.querySelector('#toast').hidden")
+                .await;
+            press(&browser, "x").await;
+            browser
+                .until_true(10, "!document.querySelector('#bar').hidden")
+                .await;
+            browser
+                .run("document.querySelector('#parts').showPopover()")
+                .await;
+            found.extend(
+                look(
+                    &browser,
+                    &axe,
+                    &format!("acting, {theme}, {width}x{height}"),
+                )
+                .await,
+            );
+            press(&browser, "Escape").await;
+            browser
+                .run("(document.querySelector('#parts').hidePopover(), document.querySelector('#commands').click())")
+                .await;
+            found.extend(
+                look(
+                    &browser,
+                    &axe,
+                    &format!("palette, {theme}, {width}x{height}"),
+                )
+                .await,
+            );
+            browser
+                .run("document.querySelector('#palette').close()")
+                .await;
             press(&browser, "?").await;
             found.extend(look(&browser, &axe, &format!("keys, {theme}, {width}x{height}")).await);
             browser.run("document.querySelector('#ask').close()").await;

@@ -174,6 +174,8 @@ async fn every_operation_answers_as_described() {
         ("/api/incidents/{id}/transcripts", id.clone()),
         ("/api/incidents/{id}/transcripts", missing.clone()),
         ("/api/suppressions", String::new()),
+        ("/api/incidents/counts", String::new()),
+        ("/api/health", String::new()),
         ("/api/moments", "?limit=3".to_owned()),
         ("/api/moments", "?since=yesterday".to_owned()),
         ("/api/handover", "?since=2026-01-01T00:00:00Z".to_owned()),
@@ -294,6 +296,10 @@ fn the_description_states_the_limits() {
     for (body, field) in [
         ("StatusBody", "by"),
         ("NoteBody", "by"),
+        ("OwnerBody", "by"),
+        ("OwnerBody", "owner"),
+        ("SnoozeBody", "by"),
+        ("UndoBody", "by"),
         ("NoteBody", "text"),
         ("Question", "question"),
         ("Finding", "agent"),
@@ -347,6 +353,8 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
     let missing = uuid::Uuid::now_v7().to_string();
     let finding = reported(2, "Another reverse shell");
     let (status, notes) = ("/api/incidents/{id}/status", "/api/incidents/{id}/notes");
+    let owner = "/api/incidents/{id}/owner";
+    let (snooze, undo) = ("/api/incidents/{id}/snooze", "/api/incidents/{id}/undo");
     let posts: Vec<(&str, &str, Value)> = vec![
         (status, id, decided.clone()),
         (status, id, decided.clone()),
@@ -359,6 +367,17 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
             json!({"by": "Ann", "status": "new", "version": 0}),
         ),
         (status, id, closed),
+        (owner, id, json!({"by": "Ann", "owner": "Bob"})),
+        (owner, id, json!({"by": "Ann"})),
+        (owner, &missing, json!({"by": "Ann", "owner": null})),
+        (snooze, id, json!({"by": "Ann", "until": null})),
+        (
+            snooze,
+            id,
+            json!({"by": "Ann", "until": "2020-01-01T00:00:00Z"}),
+        ),
+        (undo, id, json!({"by": "Ann", "version": 0})),
+        (undo, &missing, json!({"by": "Ann", "version": 0})),
         (notes, id, noted.clone()),
         (notes, &missing, noted),
         (notes, id, json!({"by": "Ann"})),
@@ -396,6 +415,10 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
         let url = server.http_url(&format!("/api/suppressions/{lesson}"));
         let response = server.client.delete(url).send().await.unwrap();
         api.hold("/api/suppressions/{id}", &Method::DELETE, response)
+            .await;
+        let url = server.http_url(&format!("/api/suppressions/{lesson}/restore"));
+        let response = server.client.post(url).send().await.unwrap();
+        api.hold("/api/suppressions/{id}/restore", &Method::POST, response)
             .await;
     }
     let unsigned = server

@@ -131,6 +131,33 @@ async fn fifty_thousand_findings_and_a_burst_leave_it_usable() {
     browser.close().await;
 }
 
+/// Limit of what a first visit transfers, compressed.
+const LARGEST_PAGE: f64 = 150e3;
+
+#[tokio::test]
+async fn a_first_visit_transfers_little() {
+    let server = quiet().await;
+    all(&server, 0..200).await;
+    let browser = opened(&server, "/").await;
+    let usable = "performance.getEntriesByName('usable')[0]?.startTime ?? 0";
+    browser.until_true(10, &format!("({usable}) > 0")).await;
+    let transferred = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')] \
+        .filter((one) => !one.name.includes('/api/')).map((one) => [one.name, one.encodedBodySize])";
+    let files = browser.run(transferred).await;
+    let files: Vec<(String, f64)> = serde_json::from_value(files).unwrap();
+    assert!(
+        files.len() > 20 && files.iter().all(|(_, size)| *size > 0.0),
+        "{files:?}"
+    );
+    let total: f64 = files.iter().map(|(_, size)| size).sum();
+    println!(
+        "{total} bytes, usable after {} ms",
+        browser.run(usable).await
+    );
+    assert!(total <= LARGEST_PAGE, "{total} bytes: {files:?}");
+    browser.close().await;
+}
+
 #[tokio::test]
 async fn a_page_left_open_keeps_no_more_than_it_shows() {
     let server = quiet().await;

@@ -4,6 +4,7 @@
 mod fixture;
 
 mod accessible;
+mod acting;
 mod bulk;
 mod decisions;
 mod described;

@@ -57,6 +57,8 @@ async fn lists_filter_sort_and_page() {
         "grounded",
         "opinions",
         "verdict",
+        "owner",
+        "snoozed_until",
     ];
     contract.sort_unstable();
     let mut sorted = keys.clone();

@@ -5,6 +5,7 @@ mod bad_input;
 mod decisions;
 mod durability;
 mod events;
+mod handling;
 mod harness;
 mod incidents;
 mod panel;

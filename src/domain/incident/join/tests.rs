@@ -260,3 +260,15 @@ fn most_similar_incident_is_joined_and_of_equals_the_one_seen_last() {
     assert_eq!(search(&next, &[equal(60), equal(0)]), Some(1));
     assert_eq!(search(&next, &[equal(60), equal(60)]), Some(1));
 }
+
+#[test]
+fn rising_severity_ends_a_snooze_and_a_repeat_does_not() {
+    let mut known = opened(&finding(FAILED, 0));
+    known.incident.snoozed_until = Some(at(5000));
+    join(rules(&[]), &mut known, &finding(FAILED, 10));
+    assert_eq!(known.incident.snoozed_until, Some(at(5000)));
+    assert!(known.incident.is_snoozed(at(4999)) && !known.incident.is_snoozed(at(5000)));
+    let effect = join(rules(&[]), &mut known, &worse(20));
+    assert_eq!(effect.news, ChangeReason::SeverityRose);
+    assert_eq!(known.incident.snoozed_until, None);
+}
