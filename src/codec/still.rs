@@ -91,7 +91,7 @@ fn decode(bytes: &[u8], id: Id) -> Result<Picture, String> {
     options.set("max_pixels", &MAX_PIXELS.to_string());
     let context = Context::new_with_codec(codec);
     let opened = context.decoder().open_as_with(codec, options);
-    let mut decoder = opened.and_then(|opened| opened.video()).map_err(text)?;
+    let mut decoder = opened.and_then(ff::decoder::Opened::video).map_err(text)?;
     decoder
         .send_packet(&ff::Packet::copy(bytes))
         .map_err(text)?;

@@ -167,5 +167,5 @@ fn entitle(elements: &mut [Element]) {
 fn is_title(text: &ElementText) -> bool {
     let words = text.text.split_whitespace().count();
     let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
-    words <= TITLE_WORDS && letters >= 3 && text.lines.len() <= 2
+    words <= TITLE_WORDS && letters >= 2 && text.lines.len() <= 2
 }

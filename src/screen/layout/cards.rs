@@ -6,7 +6,7 @@ use super::pieces::{TextPiece, joined};
 use super::{Card, KeyValue, StatusColour, Table};
 
 /// Minimum height of a card's value, in heights of its label, in percent.
-const LARGER: u32 = 128;
+const LARGER: u32 = 118;
 /// Maximum gap between value and label, in heights of the value.
 const NEAR: f32 = 1.5;
 /// Maximum words of a value, and of a label.

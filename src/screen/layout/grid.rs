@@ -56,9 +56,11 @@ pub(super) fn piece_rows(all: &[TextPiece], indices: &[usize]) -> Vec<PieceRow> 
             let height = (row.bottom - row.top).min(piece.rect.height);
             let near = piece.middle().abs_diff(middle) * 2 <= height;
             let free = |other: &usize| {
+                // Boxes of neighbours may overlap a little.
                 let other = &all[*other].rect;
-                other.right() <= piece.rect.x + piece.rect.height / 3
-                    || piece.rect.right() <= other.x + piece.rect.height / 3
+                let shared = (other.right().min(piece.rect.right()))
+                    .saturating_sub(other.x.max(piece.rect.x));
+                shared * 5 <= 2 * other.width.min(piece.rect.width)
             };
             near && row.pieces.iter().all(free)
         });
@@ -507,7 +509,10 @@ fn has_head(
         let special = below()
             .filter(|cell| is_value(&cell.text) || cell.fill.is_hue() || cell.ink.is_hue())
             .count();
-        count > 0 && special * 2 > count && plain(&&&head[column]) && !head[column].ink.is_hue()
+        // Of two columns, the second may hold the values of pairs.
+        let named = column == 0 || head.len() > 2;
+        let plain = plain(&&&head[column]) && !head[column].ink.is_hue();
+        count > 0 && special * 2 > count && plain && named
     });
     let of = |group: &Vec<usize>| {
         let pieces: Vec<_> = (group.iter())

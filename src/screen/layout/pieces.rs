@@ -16,6 +16,8 @@ const SURE_CHARACTER: f32 = 0.8;
 const WORDS_APART: f32 = 0.95;
 /// Minimum gap between words in line heights.
 const BLANK: f32 = 0.12;
+/// Characters that lines are drawn with.
+const RULES: &str = "-+=|_─━│┃┼╋";
 /// Minimum lines with a bar at the same place, for a letter to be one.
 const BARS: usize = 3;
 /// Share of the usual contrast below which letters are grey, in percent.
@@ -249,7 +251,7 @@ fn cut(whole: &TextPiece, bars: &[(u32, u32)]) -> Vec<TextPiece> {
     }
     (groups.into_iter().flatten())
         .map(|(range, left, right)| whole.part(range, left, right))
-        .filter(|piece| piece.text.chars().any(char::is_alphanumeric))
+        .filter(|piece| !piece.text.chars().all(|c| RULES.contains(c)))
         .collect()
 }
 

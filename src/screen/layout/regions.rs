@@ -318,7 +318,8 @@ fn role(at: usize, rects: &[Rect], texts: &[usize], content: &Rect, line: u32) -
         return PanelRole::Header;
     }
     // In front of a surface whose rectangle it cuts into.
-    let large = rect.height >= 4 * line && rect.width >= 6 * line;
+    let large =
+        rect.height >= 4 * line && rect.width >= 6 * line && rect.width * 10 <= content.width * 9;
     let behind = (rects[..rects.len() - 1].iter().enumerate()).any(|(other, under)| {
         let overlap = |a: (u32, u32), b: (u32, u32)| a.1.min(b.1).saturating_sub(a.0.max(b.0));
         let wide = overlap((rect.x, rect.right()), (under.x, under.right()));
