@@ -24,6 +24,7 @@ pub(super) fn layout(lines: &[TextLine], picture: &Picture) -> Layout {
         entitle(&mut found);
         elements.extend(found);
     }
+    join_tables(&mut elements);
     Layout {
         width: picture.width,
         height: picture.height,
@@ -162,6 +163,54 @@ fn entitle(elements: &mut [Element]) {
         };
         element.title = title.map(|head| head.1.clone());
     }
+}
+
+/// Joins tables that the picture parts, as by a highlighted row: one without a
+/// head goes on in the columns of the one above it.
+fn join_tables(elements: &mut Vec<Element>) {
+    let mut at = 0;
+    while at < elements.len() {
+        let next = (0..elements.len()).find(|next| goes_on(&elements[at], &elements[*next]));
+        let Some(next) = next else {
+            at += 1;
+            continue;
+        };
+        let rest = elements.remove(next);
+        at -= usize::from(next < at);
+        let table = &mut elements[at];
+        table.rect = table.rect.with(&rest.rect);
+        table.lines.extend(rest.lines);
+        table.lines.sort_unstable();
+        table.lines.dedup();
+        if let (Content::Table(table), Content::Table(rest)) = (&mut table.content, rest.content) {
+            table.rows.extend(rest.rows);
+        }
+    }
+}
+
+/// True if the second table is the rest of the first.
+fn goes_on(first: &Element, rest: &Element) -> bool {
+    let (Content::Table(table), Content::Table(below)) = (&first.content, &rest.content) else {
+        return false;
+    };
+    let (Some(last), Some(next)) = (table.rows.last(), below.rows.first()) else {
+        return false;
+    };
+    let height = next.iter().map(|cell| cell.rect.height).max().unwrap_or(1);
+    let gap = rest.rect.y.saturating_sub(first.rect.bottom());
+    let under = rest.rect.y + height / 2 >= first.rect.bottom() && gap <= 3 * height;
+    let pairs = || {
+        last.iter()
+            .zip(next)
+            .filter(|(a, b)| !a.is_empty() && !b.is_empty())
+    };
+    let apart = |a: &Rect, b: &Rect| a.right() <= b.x || b.right() <= a.x;
+    below.head.is_none()
+        && first.panel == rest.panel
+        && last.len() == next.len()
+        && under
+        && pairs().count() >= 2
+        && pairs().all(|(a, b)| !apart(&a.rect, &b.rect))
 }
 
 fn is_title(text: &ElementText) -> bool {

@@ -123,7 +123,9 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
             .count();
         let columns = aligned >= 2 && aligned * 2 >= pieces.len();
         // A wrapped cell, or a row whose other cells are empty.
-        let sparse = pieces.len() == 1 && aligned == 1 && wide >= 2 && gap <= 1.6 * height;
+        let near = if wide >= 2 { 1.6 } else { 3.0 };
+        let begun = wide >= 2 || rows[0].pieces.len() >= 3;
+        let sparse = pieces.len() == 1 && aligned == 1 && begun && gap <= near * height;
         let first = pieces.len() == 1
             && rows[0].pieces.len() == 2
             && aligned == 1
@@ -337,16 +339,14 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
         let touched = |left: u32, right: u32| {
             let shared = |span: &Span| right.min(span.right).saturating_sub(left.max(span.left));
             let most = (0..columns.len()).max_by_key(|at| shared(&columns[*at]));
-            let distance = |span: &Span| {
-                let middle = (left + right) / 2;
-                middle.abs_diff((span.left + span.right) / 2)
-            };
             most.filter(|at| shared(&columns[*at]) > 0)
-                .unwrap_or_else(|| {
-                    (0..columns.len())
-                        .min_by_key(|at| distance(&columns[*at]))
-                        .unwrap_or_default()
-                })
+        };
+        let nearest = |left: u32, right: u32| {
+            let middle = (left + right) / 2;
+            let distance = |span: &Span| middle.abs_diff((span.left + span.right) / 2);
+            (0..columns.len())
+                .min_by_key(|at| distance(&columns[*at]))
+                .unwrap_or_default()
         };
         let words = piece.words();
         let crossed = (columns.iter())
@@ -357,12 +357,17 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
             })
             .count();
         if crossed < 2 || words.len() < 2 || row.pieces.len() == 1 {
-            cells[touched(piece.rect.x, piece.rect.right())].push(piece.clone());
+            let (left, right) = (piece.rect.x, piece.rect.right());
+            let column = touched(left, right).unwrap_or_else(|| nearest(left, right));
+            cells[column].push(piece.clone());
             continue;
         }
         let mut groups: Vec<(usize, std::ops::Range<usize>, u32, u32)> = Vec::new();
         for (word, left, right) in words {
-            let column = touched(left, right);
+            // A word between columns belongs to the one before it.
+            let last = groups.last().map(|group| group.0);
+            let column = touched(left, right).or(last);
+            let column = column.unwrap_or_else(|| nearest(left, right));
             match groups.last_mut().filter(|group| group.0 == column) {
                 Some(group) => (group.1.end, group.3) = (word.end, right),
                 None => groups.push((column, word, left, right)),
