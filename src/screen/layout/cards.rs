@@ -1,7 +1,8 @@
 //! Cards: a value with its label above, below or beside it; and pairs of
 //! badges that touch.
 
-use super::grid::{is_value, piece_rows};
+use super::grid::piece_rows;
+use super::head::is_value;
 use super::pieces::{TextPiece, joined};
 use super::{Card, KeyValue, StatusColour, Table};
 

@@ -1,6 +1,7 @@
 //! Regions: the pieces of text on each surface, and the role of its panel.
 
-use super::grid::{PieceRow, is_aligned, is_value, piece_rows};
+use super::grid::{PieceRow, is_aligned, piece_rows};
+use super::head::is_value;
 use super::pieces::TextPiece;
 use super::surfaces::SurfaceMap;
 use super::{PanelRole, ScreenPanel};
@@ -252,7 +253,7 @@ fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usiz
         let height = own.iter().map(|rect| rect.height).max().unwrap_or(1);
         let mut moved: Vec<usize> = Vec::new();
         for outer in 0..rects.len() {
-            let around = rects[outer].area() > rects[inner].area();
+            let around = is_within(&rects[inner], &rects[outer]);
             if outer == inner {
                 continue;
             }
