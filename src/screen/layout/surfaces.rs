@@ -122,11 +122,16 @@ impl SurfaceMap {
         let mut parent: Vec<usize> = (0..areas.len()).collect();
         let mut alive: Vec<bool> = vec![true; areas.len()];
         let mut stacks: Vec<bool> = vec![false; areas.len()];
-        loop {
+        // Two that have not changed since they were compared need not be again.
+        let mut changed: Vec<usize> = vec![0; areas.len()];
+        for pass in 1.. {
             let mut merged = false;
             for a in 0..areas.len() {
                 for b in 0..areas.len() {
                     if a == b || !alive[a] || !alive[b] {
+                        continue;
+                    }
+                    if changed[a].max(changed[b]) + 1 < pass {
                         continue;
                     }
                     let beside = self.are_cells(areas[a], areas[b], line);
@@ -135,6 +140,7 @@ impl SurfaceMap {
                         areas[a] = areas[a].with(areas[b]);
                         stacks[a] |= rows;
                         (alive[b], parent[b], merged) = (false, a, true);
+                        changed[a] = pass;
                     }
                 }
             }
