@@ -1,0 +1,213 @@
+//! Findings of a screen: claims of one problem joined, the worst named.
+
+use watchtower_domain::finding::Severity;
+use watchtower_screen::layout::Layout;
+use watchtower_screen::picture::Rect;
+
+use super::claims::{Claim, Reason};
+use super::gather::ClaimReader;
+use super::vocabulary::Vocabulary;
+use crate::offline::memory::folded;
+
+/// Claims of one kind and reason from which on they are one finding.
+const GROUP: usize = 3;
+/// Subjects named in the title of a group.
+const NAMED: usize = 3;
+/// Findings of a screen at most: more would be read by nobody.
+const MOST_FINDINGS: usize = 8;
+
+/// Finding of the meaning of a screen.
+#[derive(Debug, Clone)]
+pub(in crate::offline) struct MeaningFinding {
+    /// Index of its kind in the vocabulary.
+    pub(in crate::offline) kind: usize,
+    pub(in crate::offline) severity: Severity,
+    pub(in crate::offline) title: String,
+    pub(in crate::offline) detail: String,
+    /// Quotes, each of one element, with their boxes.
+    pub(in crate::offline) quotes: Vec<(String, Rect)>,
+    pub(in crate::offline) count: usize,
+    /// Key of its subject, stable across OCR errors.
+    pub(in crate::offline) key: String,
+}
+
+/// Findings of a screen, the worst first. Claims for which `covered` is true are
+/// left out: a rule reports them.
+pub(in crate::offline) fn findings(
+    vocabulary: &Vocabulary,
+    layout: &Layout,
+    mut covered: impl FnMut(&[(String, Rect)]) -> bool,
+) -> Vec<MeaningFinding> {
+    let mut claims: Vec<Claim> = Vec::new();
+    for claim in ClaimReader::read(vocabulary, layout) {
+        let known = claims.iter().any(|known| {
+            known.reason == claim.reason
+                && known
+                    .quotes
+                    .iter()
+                    .any(|quote| claim.quotes.contains(quote))
+        });
+        if !known && !covered(&claim.quotes) {
+            claims.push(claim);
+        }
+    }
+    // A count beside the rows that it counts is no second problem.
+    let counts_rows = |count: &Claim| {
+        claims.iter().any(|other| {
+            other.kind == count.kind && matches!(other.reason, Reason::Open(_) | Reason::State(_))
+        })
+    };
+    let kept: Vec<bool> = claims
+        .iter()
+        .map(|claim| claim.reason != Reason::Count || !counts_rows(claim))
+        .collect();
+    let mut kept = kept.into_iter();
+    claims.retain(|_| kept.next().unwrap_or_default());
+    claims.sort_by_key(|claim| claim.severity);
+
+    let mut groups: Vec<Vec<Claim>> = Vec::new();
+    for claim in claims {
+        let same = groups.iter_mut().find(|group| joins(&group[0], &claim));
+        match same {
+            Some(group) => group.push(claim),
+            None => groups.push(vec![claim]),
+        }
+    }
+    let mut found = Vec::new();
+    for group in groups {
+        let told = group[0].reason == Reason::Told || matches!(group[0].reason, Reason::Count);
+        if group.len() >= GROUP || told {
+            found.push(joined(vocabulary, &group));
+        } else {
+            let singles = group
+                .iter()
+                .map(|claim| joined(vocabulary, std::slice::from_ref(claim)));
+            found.extend(singles);
+        }
+    }
+    found.sort_by_key(|finding| finding.severity);
+    found.truncate(MOST_FINDINGS);
+    found
+}
+
+/// True if two claims are of one problem, or of many alike.
+fn joins(a: &Claim, b: &Claim) -> bool {
+    let alike = match (&a.reason, &b.reason) {
+        (Reason::Open(_), Reason::Open(_)) => true,
+        (a, b) => a == b,
+    };
+    a.kind == b.kind && alike
+}
+
+fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
+    let worst = &group[0];
+    let kind = &vocabulary.kinds[worst.kind];
+    let mut names: Vec<&str> = Vec::new();
+    for claim in group {
+        let name = if claim.subject.is_empty() {
+            claim.said.as_str()
+        } else {
+            claim.subject.as_str()
+        };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let listed = names
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let count = group.len();
+    let said = tidy(&worst.said);
+    let title = match &worst.reason {
+        Reason::Told => said.clone(),
+        Reason::Count => format!("{}: {}", worst.subject, said),
+        Reason::State(_) if worst.subject.is_empty() && count == 1 => said.clone(),
+        Reason::State(_) if worst.subject.is_empty() => format!("{count} failed: {said}"),
+        Reason::State(_) | Reason::Measure(_) if count == 1 => format!("{}: {said}", worst.subject),
+        Reason::State(_) => format!("{count} × {said}: {listed}"),
+        Reason::Measure(name) => format!("{count} × {name}: {listed}"),
+        Reason::Open(level) if count == 1 => {
+            format!("{}: {}", capital(level.as_str()), worst.subject)
+        }
+        Reason::Open(level) => {
+            let of_worst = group
+                .iter()
+                .filter(|claim| claim.reason == Reason::Open(*level));
+            format!(
+                "{count} open, {} {}: {listed}",
+                of_worst.count(),
+                level.as_str()
+            )
+        }
+    };
+    let detail = match &worst.reason {
+        Reason::Told => "a sentence on the screen says so.".to_owned(),
+        Reason::Count => format!("the screen counts {said} under {:?}.", worst.subject),
+        Reason::Open(_) => format!("{count} on the screen, rated {said} and not closed: {listed}."),
+        Reason::State(_) => format!(
+            "{count} on the screen in the state {said:?}: {}.",
+            names.join(", ")
+        ),
+        Reason::Measure(name) => {
+            format!("{name} beyond its bound, {count} on the screen: {listed}.")
+        }
+    };
+    // Of each claim its first quote; of the worst all.
+    let rest = group[1..].iter().filter_map(|claim| claim.quotes.first());
+    let mut quotes: Vec<(String, Rect)> = Vec::new();
+    for quote in worst
+        .quotes
+        .iter()
+        .take(1)
+        .chain(rest)
+        .chain(worst.quotes.iter().skip(1))
+    {
+        if !quotes.contains(quote) {
+            quotes.push(quote.clone());
+        }
+    }
+    let reason = match &worst.reason {
+        Reason::State(state) => state.clone(),
+        Reason::Open(_) => "open".to_owned(),
+        Reason::Measure(name) => name.clone(),
+        Reason::Count => "count".to_owned(),
+        Reason::Told => "told".to_owned(),
+    };
+    let single = if count == 1 {
+        folded(names[0])
+    } else {
+        String::new()
+    };
+    MeaningFinding {
+        kind: worst.kind,
+        severity: worst.severity,
+        title,
+        detail,
+        quotes,
+        count,
+        key: format!("meaning {} {} {single}", kind.name, folded(&reason)),
+    }
+}
+
+/// Text without the names of icons, which OCR reads as words with underscores.
+fn tidy(text: &str) -> String {
+    let kept: Vec<_> = text
+        .split_whitespace()
+        .filter(|word| !word.contains('_'))
+        .collect();
+    if kept.is_empty() {
+        text.to_owned()
+    } else {
+        kept.join(" ")
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().collect::<String>() + letters.as_str()
+    })
+}
