@@ -1,6 +1,6 @@
 //! Elements of each region, from the surest structure to the least.
 
-use super::cards::{large_values, of_table, on_surface, touching_badges};
+use super::cards::{labelled_numbers, large_values, of_table, on_surface, touching_badges};
 use super::grid::{FoundGrid, grids};
 use super::pieces::{TextPiece, joined, pieces};
 use super::regions::{SurfaceRegion, regions};
@@ -49,6 +49,9 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
     }
     // In a menu, icons are read as digits.
     if region.role != PanelRole::Sidebar {
+        for (card, at) in labelled_numbers(all, &left) {
+            take(Content::Card(card), &[at], &mut left);
+        }
         for (card, used) in large_values(all, &left) {
             take(Content::Card(card), &used, &mut left);
         }
@@ -139,6 +142,11 @@ fn entitle(elements: &mut [Element]) {
         let title = match element.content {
             // The nearest; of those on one row a heading, then the first.
             Content::Table(_) | Content::KeyValues(_) | Content::Code(_) | Content::LogLine(_) => {
+                // A key without a value names no list.
+                let list = matches!(element.content, Content::KeyValues(_));
+                let above = |head: &&(Rect, ElementText, bool)| {
+                    above(head) && !(list && head.1.text.ends_with(':'))
+                };
                 let nearest = heads.iter().filter(above).map(|head| head.0.bottom()).max();
                 (heads.iter().filter(above))
                     .filter(|head| {
@@ -159,5 +167,5 @@ fn entitle(elements: &mut [Element]) {
 fn is_title(text: &ElementText) -> bool {
     let words = text.text.split_whitespace().count();
     let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
-    words <= TITLE_WORDS && letters >= 3 && text.lines.len() <= 2
+    words <= TITLE_WORDS && letters >= 2 && text.lines.len() <= 2
 }

@@ -6,12 +6,14 @@ use super::pieces::{TextPiece, joined};
 use super::{Card, KeyValue, StatusColour, Table};
 
 /// Minimum height of a card's value, in heights of its label, in percent.
-const LARGER: u32 = 128;
+const LARGER: u32 = 118;
 /// Maximum gap between value and label, in heights of the value.
 const NEAR: f32 = 1.5;
 /// Maximum words of a value, and of a label.
 const VALUE_WORDS: usize = 3;
 const LABEL_WORDS: usize = 7;
+/// Maximum characters of a unit after a number, such as `min`; more are a label.
+const LONGEST_UNIT: usize = 3;
 /// Maximum texts on a surface that is one card.
 const ON_A_CARD: usize = 4;
 /// Maximum gap between the two badges of a pair, in line heights.
@@ -25,7 +27,7 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
     let mut used: Vec<usize> = Vec::new();
     let mut cards = Vec::new();
     let mut values: Vec<usize> = (indices.iter().copied())
-        .filter(|at| is_card_value(&all[*at].text))
+        .filter(|at| is_card_value(&all[*at].text) || is_state(&all[*at]))
         .collect();
     values.sort_by_key(|at| std::cmp::Reverse(all[*at].rect.height));
     for value in values {
@@ -36,6 +38,10 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
             .filter(|at| *at != value && !used.contains(at))
             .filter(|at| is_label(&all[*at].text))
             .filter(|at| all[value].rect.height * 100 >= all[*at].rect.height * LARGER)
+            .filter(|at| {
+                let above = all[*at].rect.bottom() <= all[value].middle();
+                above || is_card_value(&all[value].text)
+            })
             .filter_map(|at| Some((distance(&all[value], &all[at])?, at)))
             .min();
         let Some((_, label)) = near else {
@@ -52,6 +58,16 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
         ));
     }
     cards
+}
+
+/// True for a few words in a status colour, which may be the value below a
+/// label: numbers have it at any side.
+fn is_state(piece: &TextPiece) -> bool {
+    let words = piece.text.split_whitespace().count();
+    let colour = [piece.ink, piece.icon]
+        .into_iter()
+        .any(StatusColour::is_hue);
+    words <= VALUE_WORDS && colour && piece.text.chars().any(char::is_alphabetic)
 }
 
 /// Distance of a label from its value, if it is near; in its column or beside
@@ -178,10 +194,51 @@ pub(super) fn touching_badges(all: &[TextPiece], indices: &[usize]) -> Vec<(KeyV
     pairs
 }
 
+/// Cards whose value and label were read as one line, as the value is larger
+/// than the usual text.
+pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Card, usize)> {
+    let mut heights: Vec<_> = indices.iter().map(|at| all[*at].rect.height).collect();
+    heights.sort_unstable();
+    let usual = heights.get(heights.len() / 2).copied().unwrap_or(1);
+    let card = |at: usize| {
+        let piece = &all[at];
+        let words = piece.words();
+        if piece.rect.height * 100 < usual * LARGER || words.len() > VALUE_WORDS + 2 {
+            return None;
+        }
+        let number =
+            |word: &(std::ops::Range<usize>, u32, u32)| is_card_value(&piece.text[word.0.clone()]);
+        let numbers = words.iter().take_while(|word| number(word)).count();
+        let (value, label) = (words.get(numbers.checked_sub(1)?)?, words.get(numbers)?);
+        let value = piece.part(0..value.0.end, piece.rect.x, value.2);
+        let label = piece.part(label.0.start..piece.text.len(), label.1, piece.rect.right());
+        is_label(&label.text).then(|| Card {
+            label: joined([&label]),
+            value: joined([&value]),
+            note: None,
+        })
+    };
+    (indices.iter().copied())
+        .filter_map(|at| Some((card(at)?, at)))
+        .collect()
+}
+
 /// True for a number with its unit.
 fn is_card_value(text: &str) -> bool {
     let dated = text.matches([':', '/', '-']).count() >= 2;
-    is_value(text) && text.split_whitespace().count() <= VALUE_WORDS && !dated
+    let unit = |word: &str| {
+        word.contains(|c: char| c.is_numeric() || matches!(c, '%' | '/'))
+            || word.chars().count() <= LONGEST_UNIT
+    };
+    let signs = [
+        '+', '-', '<', '>', '~', '≤', '≥', '×', '$', '€', '£', '¥', '−', 'x',
+    ];
+    let starts = text.trim_start_matches(signs).trim_start();
+    starts.starts_with(|c: char| c.is_numeric())
+        && is_value(text)
+        && text.split_whitespace().count() <= VALUE_WORDS
+        && text.split_whitespace().all(unit)
+        && !dated
 }
 
 fn is_label(text: &str) -> bool {

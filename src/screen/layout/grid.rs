@@ -56,9 +56,11 @@ pub(super) fn piece_rows(all: &[TextPiece], indices: &[usize]) -> Vec<PieceRow> 
             let height = (row.bottom - row.top).min(piece.rect.height);
             let near = piece.middle().abs_diff(middle) * 2 <= height;
             let free = |other: &usize| {
+                // Boxes of neighbours may overlap a little.
                 let other = &all[*other].rect;
-                other.right() <= piece.rect.x + piece.rect.height / 3
-                    || piece.rect.right() <= other.x + piece.rect.height / 3
+                let shared = (other.right().min(piece.rect.right()))
+                    .saturating_sub(other.x.max(piece.rect.x));
+                shared * 5 <= 2 * other.width.min(piece.rect.width)
             };
             near && row.pieces.iter().all(free)
         });
@@ -164,7 +166,7 @@ fn pieces_of(all: &[TextPiece], row: &PieceRow) -> Vec<Rect> {
 
 /// True if a box shares an edge or the centre with one of the known columns, or
 /// most of its width with just one of them.
-fn is_aligned(known: &[Rect], rect: &Rect) -> bool {
+pub(super) fn is_aligned(known: &[Rect], rect: &Rect) -> bool {
     let near = (ALIGNED * rect.height as f32) as u32;
     let overlap = |other: &Rect| {
         let shared = other
@@ -221,8 +223,17 @@ fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<Found
             .count()
             * 2
             >= columns.len();
-    let enough = full >= 3 || (full == 2 && (columns.len() >= 3 || head));
-    if prose || !enough {
+    let body = if head { &texts[1..] } else { &texts[..] };
+    let cells = body.len() * columns.len();
+    let dense = body.iter().map(filled).sum::<usize>() * 2 >= cells;
+    let (aligned, measured) = aligned_columns(&texts);
+    let even = aligned >= 2 && aligned * 10 >= measured * 6;
+    let enough = match full {
+        0 | 1 => false,
+        2 => (head || columns.len() >= 3) && aligned * 10 >= measured * 8,
+        _ => true,
+    };
+    if prose || !enough || !dense || !even {
         return None;
     }
     let mut texts = texts.into_iter();
@@ -232,6 +243,36 @@ fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<Found
         rows: texts.collect(),
     };
     Some(FoundGrid::Table(table, used))
+}
+
+/// Number of columns whose texts mostly share an edge or the centre, and of
+/// all with at least two texts.
+fn aligned_columns(texts: &[Vec<ElementText>]) -> (usize, usize) {
+    let edges: [fn(&Rect) -> u32; 3] = [|rect| rect.x, Rect::right, |rect| rect.x + rect.width / 2];
+    let (mut aligned, mut measured) = (0, 0);
+    for column in 0..texts.first().map_or(0, Vec::len) {
+        let rects: Vec<Rect> = (texts.iter().map(|row| &row[column]))
+            .filter(|cell| !cell.is_empty())
+            .map(|cell| cell.rect)
+            .collect();
+        let height = rects.iter().map(|rect| rect.height).min();
+        let Some(height) = height.filter(|_| rects.len() >= 2) else {
+            continue;
+        };
+        let slack = (ALIGNED * height as f32) as u32;
+        let even = edges.iter().any(|edge| {
+            let mut places: Vec<u32> = rects.iter().map(edge).collect();
+            places.sort_unstable();
+            let middle = places[places.len() / 2];
+            let near = places
+                .iter()
+                .filter(|place| place.abs_diff(middle) <= slack);
+            near.count() * 10 >= places.len() * 6
+        });
+        measured += 1;
+        aligned += usize::from(even);
+    }
+    (aligned, measured)
 }
 
 /// Columns: between gaps that next to no row crosses.
@@ -468,7 +509,10 @@ fn has_head(
         let special = below()
             .filter(|cell| is_value(&cell.text) || cell.fill.is_hue() || cell.ink.is_hue())
             .count();
-        count > 0 && special * 2 > count && plain(&&&head[column]) && !head[column].ink.is_hue()
+        // Of two columns, the second may hold the values of pairs.
+        let named = column == 0 || head.len() > 2;
+        let plain = plain(&&&head[column]) && !head[column].ink.is_hue();
+        count > 0 && special * 2 > count && plain && named
     });
     let of = |group: &Vec<usize>| {
         let pieces: Vec<_> = (group.iter())

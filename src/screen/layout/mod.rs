@@ -23,6 +23,8 @@ mod listing;
 mod pieces;
 mod regions;
 mod surfaces;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
