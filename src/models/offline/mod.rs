@@ -157,7 +157,17 @@ impl Offline {
             let subjects = subjects.into_iter().take(SUBJECTS);
             reports.extend(subjects.map(|subject| report(rule, screen, subject)));
         }
-        reports.extend(self.meanings_on(frame, screen));
+        let meanings = self.meanings_on(frame, screen);
+        // A sentence about what a rule reports is no second problem.
+        let known = |found: &RuleFinding| {
+            let same = |rule: &RuleFinding| {
+                let (rule, found) = (&rule.observation, &found.observation);
+                rule.category == found.category && rule.severity <= found.severity
+            };
+            found.told && reports.iter().any(same)
+        };
+        let meanings: Vec<_> = meanings.into_iter().filter(|found| !known(found)).collect();
+        reports.extend(meanings);
         reports.extend(self.indicators_on(screen));
         reports
     }
@@ -195,6 +205,7 @@ impl Offline {
                 RuleFinding {
                     key: found.key.clone(),
                     count: found.count,
+                    told: found.told,
                     observation: Observation {
                         severity: found.severity,
                         confidence: CONFIDENCE * confidence(lines, &found.quotes),
@@ -271,6 +282,7 @@ impl Offline {
                 found.push(RuleFinding {
                     key,
                     count: 1,
+                    told: false,
                     observation,
                 });
             }
@@ -300,6 +312,8 @@ struct RuleFinding {
     /// Key of its subject, stable across OCR variants.
     key: String,
     count: usize,
+    /// Flag: a sentence tells it, by its meaning.
+    told: bool,
     observation: Observation,
 }
 
@@ -345,6 +359,7 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     RuleFinding {
         key,
         count,
+        told: false,
         observation,
     }
 }

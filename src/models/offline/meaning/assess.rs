@@ -88,14 +88,14 @@ impl Vocabulary {
         let found = self.phrases(&all);
         for phrase in &found {
             let negated = self.negated(&all, &found, phrase);
-            let edge = is_edge(&all, phrase);
+            let edge = is_edge(&all, phrase) && !is_glued(text, &all, phrase);
             let whole = is_whole(&all, phrase);
             for sense in phrase.senses {
                 match *sense {
                     Sense::State(strength, kind, severity) if !negated => {
                         let fits = match strength {
                             Strength::Certain => true,
-                            Strength::Status => edge,
+                            Strength::Status => edge && !is_label(text, &all, phrase),
                             Strength::Weak => whole,
                         };
                         let state = told(&all, phrase, (strength, kind, severity));
@@ -143,6 +143,10 @@ impl Vocabulary {
     fn problem(&self, text: &str, sentence: &[MeaningWord]) -> Option<ToldState> {
         let found = self.phrases(sentence);
         let has = |phrase: &SensedPhrase<'_>, sense| phrase.senses.contains(&sense);
+        // A definition: "CrashLoopBackOff means that ...".
+        if found.iter().any(|phrase| has(phrase, Sense::Defines)) {
+            return None;
+        }
         let mut conditional = false;
         let mut worst: Option<ToldState> = None;
         for (index, phrase) in found.iter().enumerate() {
@@ -187,11 +191,14 @@ impl Vocabulary {
         match state.strength {
             Strength::Certain => Some(state),
             Strength::Weak => None,
+            Strength::Status if is_glued(text, sentence, phrase) => None,
             Strength::Status => {
                 let before = phrase.first.checked_sub(1).map(|at| &sentence[at])?;
-                let label = found[..index].last().is_some_and(|last| {
-                    last.end == phrase.first && last.senses.contains(&Sense::Before)
-                });
+                let apart = is_break(text, before.end);
+                let label = !apart
+                    && found[..index].last().is_some_and(|last| {
+                        last.end == phrase.first && last.senses.contains(&Sense::Before)
+                    });
                 let after = sentence.get(phrase.end);
                 let joined = JOINS.contains(&before.text.as_str());
                 let ends = after.is_none_or(|next| {
@@ -211,15 +218,20 @@ impl Vocabulary {
     ) -> Option<ToldState> {
         let verb = phrase.senses.contains(&Sense::SilentVerb);
         let noun = phrase.senses.contains(&Sense::SilentNoun);
-        if !verb && !noun {
+        // "no data" is a phrase of its own.
+        let parts = (&sentence[phrase.first].text, &sentence[phrase.end - 1].text);
+        let own = self.senses(parts.0).contains(&Sense::Negation)
+            && self.senses(parts.1).contains(&Sense::SilentNoun);
+        if !verb && !noun && !own {
             return None;
         }
+        let of_itself = own.then_some(phrase);
         let denied = found.iter().rev().find(|other| {
             other.end <= phrase.first
                 && phrase.first - other.end < if verb { SILENCE_WITHIN } else { 1 }
                 && other.senses.contains(&Sense::Negation)
-        })?;
-        let first = denied.first;
+        });
+        let first = of_itself.or(denied)?.first;
         let perfect = first
             .checked_sub(1)
             .is_some_and(|at| matches!(sentence[at].text.as_str(), "has" | "have" | "had"))
@@ -229,7 +241,7 @@ impl Vocabulary {
                 && DURATIONS.contains(&pair[1].text.as_str())
         });
         let kind = self.kind_named("availability")?;
-        ((noun || perfect) && length).then(|| ToldState {
+        ((noun || own || perfect) && length).then(|| ToldState {
             strength: Strength::Certain,
             kind,
             severity: Severity::High,
@@ -256,7 +268,7 @@ impl Vocabulary {
         )
     }
 
-    fn kind_named(&self, name: &str) -> Option<usize> {
+    pub(super) fn kind_named(&self, name: &str) -> Option<usize> {
         self.kinds.iter().position(|kind| kind.name == name)
     }
 
@@ -353,6 +365,27 @@ fn is_word(word: &MeaningWord) -> bool {
     word.text.chars().any(char::is_alphabetic)
 }
 
+/// True if a phrase begins a label: "Failed logins", but not "Failed at step 3".
+fn is_label(text: &str, words: &[MeaningWord], phrase: &SensedPhrase<'_>) -> bool {
+    let next = words.get(phrase.end);
+    next.is_some_and(|next| {
+        is_word(next)
+            && !PARTICLES.contains(&next.text.as_str())
+            && !is_break(text, words[phrase.end - 1].end)
+    })
+}
+
+/// True if a phrase is a part of an identifier: `git-broken`, `RolloutStuck`.
+fn is_glued(text: &str, words: &[MeaningWord], phrase: &SensedPhrase<'_>) -> bool {
+    let joined = |from: usize, to: usize| {
+        from == to || matches!(&text[from..to], "-" | "_" | "." | "/" | "\\")
+    };
+    let before = phrase.first.checked_sub(1).map(|at| words[at].end);
+    let after = words.get(phrase.end).map(|word| word.start);
+    before.is_some_and(|end| joined(end, words[phrase.first].start))
+        || after.is_some_and(|start| joined(words[phrase.end - 1].end, start))
+}
+
 pub(super) fn is_zero(text: &str) -> bool {
     matches!(text, "0" | "0.0" | "0.00" | "zero")
 }
@@ -372,6 +405,6 @@ fn is_whole(words: &[MeaningWord], phrase: &SensedPhrase<'_>) -> bool {
 
 /// True if a clause ends at an offset: a colon, a comma or a bracket follows.
 fn is_break(text: &str, at: usize) -> bool {
-    let next = text[at..].chars().next();
+    let next = text[at..].trim_start().chars().next();
     next.is_some_and(|c| matches!(c, ':' | ',' | '(' | '[' | '"' | ')'))
 }

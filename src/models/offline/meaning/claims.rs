@@ -4,9 +4,9 @@ use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::{ElementText, StatusColour};
 use watchtower_screen::picture::Rect;
 
-use super::assess::{StatusMeaning, ToldProblem, is_zero};
+use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
 use super::numbers::{LabelledValue, crosses};
-use super::vocabulary::{Role, Sense, Strength, Vocabulary};
+use super::vocabulary::{Role, Sense, Strength, Vocabulary, phrase};
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
@@ -100,10 +100,13 @@ impl<'l> LabelledRow<'l> {
             let fits = cell.is(Role::Severity) || cell.head.is_none();
             said[index].level.filter(|_| fits)
         });
-        let mut claims: Vec<Claim> = self.measured(vocabulary, subject).into_iter().collect();
-        let told = self.told(vocabulary, &said, subject, level);
-        claims.extend(told.or_else(|| self.open(vocabulary, &said, subject, level)));
-        claims
+        // A number beyond its bound beside a bad state is the same problem.
+        if let Some(told) = self.told(vocabulary, &said, subject, level) {
+            return vec![told];
+        }
+        let measured = self.measured(vocabulary, subject).into_iter();
+        let open = self.open(vocabulary, &said, subject, level);
+        measured.chain(open).collect()
     }
 
     /// Index of the cell that names the row.
@@ -111,7 +114,7 @@ impl<'l> LabelledRow<'l> {
         let is_name = |cell: &LabelledCell<'_>| {
             let text = &cell.text.text;
             let said = vocabulary.status(text);
-            text.chars().filter(|c| c.is_alphabetic()).count() >= 2
+            names_something(text)
                 && said.level.is_none()
                 && !said.healthy
                 && !(said.open || said.closed)
@@ -122,9 +125,7 @@ impl<'l> LabelledRow<'l> {
         let named = |role| {
             let mut cells = self.cells.iter();
             cells.position(|cell| {
-                cell.is(role)
-                    && !cell.is(Role::Status)
-                    && cell.text.text.chars().any(char::is_alphabetic)
+                cell.is(role) && !cell.is(Role::Status) && names_something(&cell.text.text)
             })
         };
         if let Some(index) = named(Role::Subject) {
@@ -162,7 +163,8 @@ impl<'l> LabelledRow<'l> {
         subject: Option<usize>,
         level: Option<Severity>,
     ) -> Option<Claim> {
-        let mut worst: Option<(usize, Strength, usize, Severity)> = None;
+        let mut worst: Option<(usize, ToldState, Severity)> = None;
+        let well = said.iter().any(|meaning| meaning.healthy);
         let headed = self.cells.iter().any(|cell| cell.is(Role::Status));
         for (index, meaning) in said.iter().enumerate() {
             let cell = &self.cells[index];
@@ -174,10 +176,15 @@ impl<'l> LabelledRow<'l> {
             let colour = cell.text.colour();
             let severe = level.is_some_and(|level| level <= Severity::High);
             let counts = match state.strength {
-                Strength::Certain => true,
+                // "PodCrashLooping: normal" is the name of an alert.
+                Strength::Certain if well && !cell.is(Role::Status) => false,
+                Strength::Certain => !self.possible || is_bad(colour),
                 Strength::Status => !self.possible || is_bad(colour),
                 Strength::Weak => {
-                    !self.possible && (colour == StatusColour::Red || severe && is_bad(colour))
+                    // Beside a label such as "health" amber is bad too.
+                    let labelled = self.title.is_some() && cell.is(Role::Status) && is_bad(colour);
+                    let red = colour == StatusColour::Red || severe && is_bad(colour);
+                    !self.possible && (red || labelled)
                 }
             };
             // Colour and word disagree: green letters say that it is well.
@@ -191,11 +198,13 @@ impl<'l> LabelledRow<'l> {
                 (severity, _) => severity,
             };
             if worst.is_none_or(|(.., known)| severity < known) {
-                worst = Some((index, state.strength, state.kind, severity));
+                worst = Some((index, state, severity));
             }
         }
-        let (index, strength, kind, severity) = worst?;
+        let (index, told, severity) = worst?;
+        let (strength, kind) = (told.strength, told.kind);
         let cell = self.cells[index].text;
+        let state = phrase(&cell.text[told.span.0..told.span.1]);
         // What a sentence of the row says is more than "failed".
         let sentence = self
             .cells
@@ -218,6 +227,9 @@ impl<'l> LabelledRow<'l> {
             });
         }
         let name = self.name(subject)?;
+        if vocabulary.senses(&name.text).contains(&Sense::Before) {
+            return None;
+        }
         let kind = match vocabulary.kinds[kind].name.as_str() {
             // The general states take the kind of what they are said of.
             "availability" if strength == Strength::Weak => {
@@ -229,12 +241,15 @@ impl<'l> LabelledRow<'l> {
             kind,
             severity: level.map_or(severity, |level| severity.max(level)),
             subject: subject_of(name),
-            said: cell.text.clone(),
+            said: cell
+                .text
+                .trim_matches(|c: char| !c.is_alphanumeric() && c != ')')
+                .to_owned(),
             quotes: vec![
                 (name.text.clone(), name.rect),
                 (cell.text.clone(), cell.rect),
             ],
-            reason: Reason::State(cell.text.to_lowercase()),
+            reason: Reason::State(state),
         })
     }
 
@@ -269,7 +284,7 @@ impl<'l> LabelledRow<'l> {
             return None;
         }
         let name = self.name(subject)?;
-        if name.text.chars().filter(|c| c.is_alphabetic()).count() < 3 {
+        if !names_something(&name.text) {
             return None;
         }
         let heads = self.cells.iter().filter_map(|cell| cell.head);
@@ -308,8 +323,15 @@ impl<'l> LabelledRow<'l> {
                     colour: cell.text.colour(),
                 };
                 let measure = crosses(vocabulary, &value)?;
+                // What is past due is of the kind of what is due.
+                let heads = self.cells.iter().filter_map(|cell| cell.head);
+                let topic = || {
+                    let texts = std::iter::once(name.text.as_str()).chain(heads);
+                    vocabulary.topic(texts.chain(self.around.iter().copied()))
+                };
+                let kind = if measure.tone { topic() } else { None };
                 Some(Claim {
-                    kind: measure.kind,
+                    kind: kind.unwrap_or(measure.kind),
                     severity: measure.severity,
                     subject: subject_of(name),
                     said: format!("{} {}", cell.text.text, measure.name),
@@ -321,6 +343,13 @@ impl<'l> LabelledRow<'l> {
                 })
             })
     }
+}
+
+/// True for a name or an address: neither a number nor a mark.
+fn names_something(text: &str) -> bool {
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    let dots = text.chars().filter(|c| matches!(c, '.' | ':')).count();
+    letters >= 2 || dots >= 3 && !text.contains(' ')
 }
 
 /// Name of a subject, cut to what a title has room for.
@@ -365,7 +394,10 @@ pub(super) fn counted(
     }
     let topic =
         vocabulary.topic(std::iter::once(label.text.as_str()).chain(around.iter().copied()));
-    let kind = counted.kind.or(topic)?;
+    let kind = counted
+        .kind
+        .or(topic)
+        .or_else(|| vocabulary.kind_named("availability"))?;
     Some(Claim {
         kind,
         severity: counted.severity,

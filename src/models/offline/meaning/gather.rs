@@ -21,6 +21,10 @@ const NAME_ABOVE: u32 = 8;
 const LONGEST_NAME: usize = 80;
 /// Longest counter in words: "Critical (471)".
 const LONGEST_COUNTER: usize = 4;
+/// Longest head of a column in words.
+const LONGEST_HEAD: usize = 3;
+/// Cells of a row that are names of columns, from which on it is a head.
+const HEAD: usize = 2;
 /// Severities or states of a row from which on it is a legend or a filter.
 const LEGEND: usize = 3;
 
@@ -65,6 +69,7 @@ impl<'a> ClaimReader<'a> {
             }
         }
         reader.rows_of_loose_texts();
+        reader.loose_counts();
         reader.claims
     }
 
@@ -84,20 +89,46 @@ impl<'a> ClaimReader<'a> {
     }
 
     fn table(&mut self, index: usize, element: &'a Element, table: &'a Table) {
-        let heads: Vec<Vec<Role>> = (0..table.columns())
-            .map(|column| {
-                table
-                    .head_of(column)
-                    .map_or_else(Vec::new, |head| self.roles(head))
-            })
+        // Without a head, one of the first rows may be it, or texts above.
+        let is_head = |cells: &[ElementText]| {
+            let named = cells
+                .iter()
+                .filter(|cell| !self.roles(&cell.text).is_empty() || self.measures(&cell.text));
+            let marks = cells
+                .iter()
+                .filter(|cell| is_mark(&self.vocabulary.status(&cell.text)));
+            let digits = |cell: &ElementText| cell.text.starts_with(|c: char| c.is_ascii_digit());
+            named.count() >= HEAD && marks.count() == 0 && !cells.iter().any(digits)
+        };
+        let own = table.head.as_ref();
+        let row_as_head = table
+            .rows
+            .iter()
+            .take(2)
+            .position(|cells| own.is_none() && is_head(cells));
+        let head_of = |column: usize| -> Option<&'a str> {
+            if let Some(row) = row_as_head {
+                return Some(table.rows[row][column].text.as_str()).filter(|head| !head.is_empty());
+            }
+            let above = || {
+                let mut cells = table.rows.iter().map(|cells| &cells[column]);
+                self.head_above(cells.find(|cell| !cell.is_empty())?.rect)
+            };
+            table.head_of(column).or_else(above)
+        };
+        let texts: Vec<_> = (0..table.columns()).map(head_of).collect();
+        let heads: Vec<Vec<Role>> = texts
+            .iter()
+            .map(|head| head.map_or_else(Vec::new, |head| self.roles(head)))
             .collect();
+        let skipped = row_as_head.map_or(0, |row| row + 1);
         let defined = heads
             .iter()
             .filter(|roles| roles.contains(&Role::DefinitionHead));
         let around = self.around(index, element);
         let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
         let mut found = Vec::new();
-        for cells in &table.rows {
+        for cells in table.rows.iter().skip(skipped) {
             let cells = cells
                 .iter()
                 .enumerate()
@@ -105,7 +136,7 @@ impl<'a> ClaimReader<'a> {
             let cells: Vec<_> = cells
                 .map(|(column, text)| LabelledCell {
                     text,
-                    head: table.head_of(column),
+                    head: texts[column],
                     roles: heads.get(column).cloned().unwrap_or_default(),
                 })
                 .collect();
@@ -132,6 +163,9 @@ impl<'a> ClaimReader<'a> {
         if claim.is_some() {
             self.claims.extend(claim);
             return;
+        }
+        if let Some(note) = &card.note {
+            self.sentences(note, false);
         }
         let label = card.label.text.as_str();
         let generic = !self.roles(label).is_empty();
@@ -238,7 +272,12 @@ impl<'a> ClaimReader<'a> {
             ..ElementText::default()
         };
         let (label, value) = (part(&label), part(&first[one.start..one.end]));
-        let around = self.around(index, element);
+        let mut around = self.around(index, element);
+        let beside = self.loose.iter().filter(|other| {
+            let (a, b) = (other.text.rect, text.rect);
+            a.y < b.bottom() && b.y < a.bottom() && other.index != index
+        });
+        around.extend(beside.map(|other| other.text.text.as_str()));
         let claim = counted(self.vocabulary, (&label, &value), &around);
         self.claims.extend(claim.map(|claim| {
             Claim {
@@ -250,6 +289,41 @@ impl<'a> ClaimReader<'a> {
                 ..claim
             }
         }));
+    }
+
+    /// Claims of labels with a number right above or below that no card joins.
+    fn loose_counts(&mut self) {
+        let mut claims = Vec::new();
+        for label in &self.loose {
+            let named = self.vocabulary.count_label(&label.text.text);
+            if !named.is_some_and(|named| named.noun) {
+                continue;
+            }
+            let place = label.text.rect;
+            let gap = |other: &LooseText<'_>| {
+                let rect = other.text.rect;
+                place
+                    .y
+                    .abs_diff(rect.bottom())
+                    .min(rect.y.abs_diff(place.bottom()))
+            };
+            let numbers = self.loose.iter().filter(|other| {
+                let rect = other.text.rect;
+                other
+                    .text
+                    .text
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || c == ',')
+                    && rect.x < place.right()
+                    && place.x < rect.right()
+                    && gap(other) <= place.height
+            });
+            let Some(number) = numbers.min_by_key(|other| gap(other)) else {
+                continue;
+            };
+            claims.extend(counted(self.vocabulary, (label.text, number.text), &[]));
+        }
+        self.claims.extend(claims);
     }
 
     /// Rows of texts beside each other that no table holds, each with a state or
@@ -409,6 +483,14 @@ impl<'a> ClaimReader<'a> {
             || (bad.len() >= 2 && good > 0 || bad.len() >= LEGEND) && 2 * marks >= all
     }
 
+    /// True if a head names a measure.
+    fn measures(&self, head: &str) -> bool {
+        let all = words(head);
+        let found = self.vocabulary.phrases(&all);
+        let measure = |sense: &Sense| matches!(sense, Sense::Measure(_));
+        found.iter().any(|phrase| phrase.senses.iter().any(measure))
+    }
+
     /// Roles of a head, signs of sorting aside.
     fn roles(&self, head: &str) -> Vec<Role> {
         let all = words(head);
@@ -422,8 +504,17 @@ impl<'a> ClaimReader<'a> {
             .filter(|text| !is_sign(text));
         let text: Vec<_> = text.collect();
         let mut roles: Vec<Role> = self.vocabulary.roles(&text.join(" ")).into_iter().collect();
-        if roles.is_empty() && (2..=3).contains(&text.len()) {
-            roles.extend(self.vocabulary.roles(text[text.len() - 1]));
+        if roles.is_empty() && text.len() <= LONGEST_HEAD {
+            let found = self.vocabulary.phrases(&all);
+            roles.extend(
+                found
+                    .iter()
+                    .flat_map(|phrase| phrase.senses)
+                    .filter_map(|sense| match sense {
+                        Sense::Structure(role) if *role != Role::Definition => Some(*role),
+                        _ => None,
+                    }),
+            );
         }
         roles
     }
@@ -444,10 +535,17 @@ fn loose_text(content: &Content) -> Option<&ElementText> {
 /// True for a text that gives its row a state or a severity.
 fn is_anchor(said: &StatusMeaning, text: &ElementText) -> bool {
     let colour = text.colour();
-    said.level.is_some_and(|level| level <= Severity::Medium)
-        || said
-            .state
-            .is_some_and(|state| state.strength > Strength::Weak || is_bad(colour))
+    let number = |c: char| c.is_ascii_digit();
+    // "2 Failed" is a counter.
+    let counter = text.text.trim_start().starts_with(number);
+    let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
+    let state = said.state.is_some_and(|state| {
+        // With a subject before it the text is a sentence.
+        let first = !text.text[..state.span.0].contains(char::is_alphabetic);
+        let whole = first && 2 * (state.span.1 - state.span.0) >= letters;
+        whole && (state.strength > Strength::Weak || is_bad(colour))
+    });
+    !counter && (state || said.level.is_some_and(|level| level <= Severity::Medium))
 }
 
 fn is_mark(said: &StatusMeaning) -> bool {
@@ -459,6 +557,7 @@ fn is_name(vocabulary: &Vocabulary, text: &ElementText) -> bool {
     let name = text.text.trim();
     let letters = name.chars().filter(|c| c.is_alphabetic()).count();
     letters >= 3
+        && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().count() <= LONGEST_NAME
         && !name.ends_with(':')
         && !is_mark(&vocabulary.status(name))

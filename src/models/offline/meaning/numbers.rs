@@ -2,7 +2,6 @@
 
 use watchtower_screen::layout::StatusColour;
 
-use super::claims::is_bad;
 use super::vocabulary::{BoundedMeasure, MeasureUnit, Sense, Vocabulary, phrase};
 use super::words::words;
 
@@ -50,11 +49,8 @@ pub(super) fn crosses<'v>(
         if measure.tone {
             return value.colour == StatusColour::Red && number > 0.0;
         }
-        let beyond = measure.above.is_some_and(|bound| number > bound)
-            || measure.below.is_some_and(|bound| number < bound);
-        beyond
-            && (measure.severity > watchtower_domain::finding::Severity::Info
-                || is_bad(value.colour))
+        measure.above.is_some_and(|bound| number > bound)
+            || measure.below.is_some_and(|bound| number < bound)
     })
 }
 

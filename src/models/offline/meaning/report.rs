@@ -27,6 +27,8 @@ pub(in crate::offline) struct MeaningFinding {
     /// Quotes, each of one element, with their boxes.
     pub(in crate::offline) quotes: Vec<(String, Rect)>,
     pub(in crate::offline) count: usize,
+    /// Flag: a sentence tells it, not a row, badge or number.
+    pub(in crate::offline) told: bool,
     /// Key of its subject, stable across OCR errors.
     pub(in crate::offline) key: String,
 }
@@ -51,6 +53,13 @@ pub(in crate::offline) fn findings(
             claims.push(claim);
         }
     }
+    // A sentence in the place of a row's state says the same.
+    let places: Vec<Rect> = (claims.iter().filter(|claim| claim.reason != Reason::Told))
+        .flat_map(|claim| claim.quotes.iter().map(|(_, rect)| *rect))
+        .collect();
+    claims.retain(|claim| {
+        claim.reason != Reason::Told || !claim.quotes.iter().any(|(_, rect)| places.contains(rect))
+    });
     // A count beside the rows that it counts is no second problem.
     let counts_rows = |count: &Claim| {
         claims.iter().any(|other| {
@@ -135,12 +144,14 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         Reason::Open(level) => {
             let of_worst = group
                 .iter()
-                .filter(|claim| claim.reason == Reason::Open(*level));
-            format!(
-                "{count} open, {} {}: {listed}",
-                of_worst.count(),
-                level.as_str()
-            )
+                .filter(|claim| claim.reason == Reason::Open(*level))
+                .count();
+            let level = level.as_str();
+            if of_worst == count {
+                format!("{count} × {level}: {listed}")
+            } else {
+                format!("{count} items, {of_worst} {level}: {listed}")
+            }
         }
     };
     let detail = match &worst.reason {
@@ -155,16 +166,10 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
             format!("{name} beyond its bound, {count} on the screen: {listed}.")
         }
     };
-    // Of each claim its first quote; of the worst all.
+    // Of the worst all quotes, of the others the first.
     let rest = group[1..].iter().filter_map(|claim| claim.quotes.first());
     let mut quotes: Vec<(String, Rect)> = Vec::new();
-    for quote in worst
-        .quotes
-        .iter()
-        .take(1)
-        .chain(rest)
-        .chain(worst.quotes.iter().skip(1))
-    {
+    for quote in worst.quotes.iter().chain(rest) {
         if !quotes.contains(quote) {
             quotes.push(quote.clone());
         }
@@ -188,6 +193,7 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         detail,
         quotes,
         count,
+        told: worst.reason == Reason::Told,
         key: format!("meaning {} {} {single}", kind.name, folded(&reason)),
     }
 }

@@ -40,10 +40,8 @@ fn short_texts_have_a_state_a_level_or_a_lifecycle() {
         ("not degraded", None),
         ("0 failed", None),
         ("Running", None),
-        (
-            "failed-jobs-exporter ready",
-            Some((Strength::Status, Severity::Medium)),
-        ),
+        ("failed-jobs-exporter ready", None),
+        ("Failed logins", None),
         ("the failed logins of last week by host", None),
     ] {
         assert_eq!(state(text), expected, "{text}");

@@ -103,6 +103,7 @@ struct CountText {
 struct ConditionText {
     words: Vec<String>,
     before: Vec<String>,
+    defines: Vec<String>,
     negation: Vec<String>,
 }
 
@@ -182,6 +183,7 @@ pub(super) enum Sense {
     Routine,
     Condition,
     Before,
+    Defines,
     Negation,
     SilentVerb,
     SilentNoun,
@@ -252,6 +254,7 @@ impl VocabularyText {
         self.count.routine.extend(other.count.routine);
         self.condition.words.extend(other.condition.words);
         self.condition.before.extend(other.condition.before);
+        self.condition.defines.extend(other.condition.defines);
         self.condition.negation.extend(other.condition.negation);
         self.silence.verbs.extend(other.silence.verbs);
         self.silence.nouns.extend(other.silence.nouns);
@@ -342,6 +345,7 @@ impl VocabularyText {
             ("count.routine", &self.count.routine, Sense::Routine),
             ("condition.words", &self.condition.words, Sense::Condition),
             ("condition.before", &self.condition.before, Sense::Before),
+            ("condition.defines", &self.condition.defines, Sense::Defines),
             (
                 "condition.negation",
                 &self.condition.negation,
