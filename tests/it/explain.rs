@@ -115,7 +115,7 @@ async fn a_screenshot_is_explained_without_configuration() {
     assert!(svg.contains("data:image/jpeg;base64,"), "no picture");
     for told in [&text, &svg] {
         assert!(!told.contains(PASSWORD), "told the password");
-        assert!(told.contains("[masked password]"), "not redacted");
+        assert!(told.contains("[masked password"), "not redacted");
     }
     let left: Vec<_> = fs::read_dir(folder.path()).expect("listed").collect();
     assert_eq!(left.len(), 1, "only the drawing is written");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use watchtower_screen::layout::{Content, Element, ElementText, Layout, PanelRole};
+use watchtower_screen::layout::{Element, ElementContent, ElementText, Layout, PanelRole};
 use watchtower_screen::picture::Rect;
 
 /// Height of a picture at which a line is one pixel wide.
@@ -43,7 +43,7 @@ pub(super) fn svg(layout: &Layout, jpeg: &[u8]) -> String {
         }
         let label = element.content.kind().replace('_', " ");
         outline(&mut svg, &element.rect, colour, 2 * stroke, "", &label);
-        if !matches!(element.content, Content::Prose(_)) {
+        if !matches!(element.content, ElementContent::Prose(_)) {
             let size = 8 * stroke + 4;
             let y = element.rect.y.saturating_sub(2 * stroke);
             let _ = writeln!(
@@ -58,33 +58,33 @@ pub(super) fn svg(layout: &Layout, jpeg: &[u8]) -> String {
     svg + "</svg>\n"
 }
 
-const fn colour_of(content: &Content) -> &'static str {
+const fn colour_of(content: &ElementContent) -> &'static str {
     match content {
-        Content::Table(_) => "#c000c0",
-        Content::Card(_) => "#0070e0",
-        Content::KeyValues(_) => "#e06000",
-        Content::Badge(_) => "#e00000",
-        Content::LogLine(_) => "#009000",
-        Content::Heading(_) => "#6000e0",
-        Content::Code(_) => "#808000",
-        Content::Prose(_) => "#909090",
+        ElementContent::Table(_) => "#c000c0",
+        ElementContent::Card(_) => "#0070e0",
+        ElementContent::KeyValues(_) => "#e06000",
+        ElementContent::Badge(_) => "#e00000",
+        ElementContent::LogLine(_) => "#009000",
+        ElementContent::Heading(_) => "#6000e0",
+        ElementContent::Code(_) => "#808000",
+        ElementContent::Prose(_) => "#909090",
     }
 }
 
 /// Cells, labels and values of an element.
 fn texts_of(element: &Element) -> Vec<&ElementText> {
     match &element.content {
-        Content::Table(table) => (table.head.iter().chain(&table.rows)).flatten().collect(),
-        Content::Card(card) => vec![&card.label, &card.value],
-        Content::KeyValues(pairs) => pairs
+        ElementContent::Table(table) => (table.head.iter().chain(&table.rows)).flatten().collect(),
+        ElementContent::Card(card) => vec![&card.label, &card.value],
+        ElementContent::KeyValues(pairs) => pairs
             .iter()
             .flat_map(|pair| [&pair.key, &pair.value])
             .collect(),
-        Content::LogLine(log) => vec![&log.text],
-        Content::Badge(text)
-        | Content::Heading(text)
-        | Content::Code(text)
-        | Content::Prose(text) => vec![text],
+        ElementContent::LogLine(log) => vec![&log.text],
+        ElementContent::Badge(text)
+        | ElementContent::Heading(text)
+        | ElementContent::Code(text)
+        | ElementContent::Prose(text) => vec![text],
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use watchtower_screen::layout::{
-    Content, Element, ElementText, KeyValue, Layout, ScreenPanel, Table,
+    Element, ElementContent, ElementText, KeyValue, Layout, ScreenPanel, Table,
 };
 use watchtower_screen::picture::Rect;
 
@@ -51,27 +51,27 @@ impl Scale {
 
     fn element(self, element: &Element) -> Value {
         let mut value = match &element.content {
-            Content::Table(table) => self.table(table),
-            Content::Card(card) => json!({
+            ElementContent::Table(table) => self.table(table),
+            ElementContent::Card(card) => json!({
                 "label": self.text(&card.label),
                 "value": self.text(&card.value),
                 "note": card.note.as_ref().map(|note| self.text(note)),
             }),
-            Content::KeyValues(pairs) => {
+            ElementContent::KeyValues(pairs) => {
                 let pair = |pair: &KeyValue| json!({ "key": self.text(&pair.key), "value": self.text(&pair.value) });
                 json!({ "pairs": pairs.iter().map(pair).collect::<Vec<_>>() })
             }
-            Content::LogLine(log) => json!({
+            ElementContent::LogLine(log) => json!({
                 "time": log.time,
                 "level": log.level,
                 "source": log.source,
                 "message": log.message,
                 "colour": log.text.colour().as_str(),
             }),
-            Content::Badge(text)
-            | Content::Heading(text)
-            | Content::Code(text)
-            | Content::Prose(text) => {
+            ElementContent::Badge(text)
+            | ElementContent::Heading(text)
+            | ElementContent::Code(text)
+            | ElementContent::Prose(text) => {
                 json!({ "text": text.text, "colour": text.colour().as_str() })
             }
         };

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use watchtower_screen::layout::{Content, Layout};
+use watchtower_screen::layout::{ElementContent, Layout};
 use watchtower_screen::picture::{Picture, Rect, TextLine};
 
 const ROWS: u32 = 30;
@@ -65,7 +65,7 @@ fn layouts(criterion: &mut Criterion) {
         let [element] = layout.elements.as_slice() else {
             panic!("expected one element, got {}", layout.elements.len());
         };
-        assert!(matches!(&element.content, Content::Table(table) if table.columns() == 10));
+        assert!(matches!(&element.content, ElementContent::Table(table) if table.columns() == 10));
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| Layout::of(black_box(&lines), black_box(&picture)));
         });

@@ -1,12 +1,13 @@
 //! Cards: a value with its label above, below or beside it; and pairs of
 //! badges that touch.
 
-use super::grid::{is_value, piece_rows};
+use super::grid::piece_rows;
+use super::head::is_value;
 use super::pieces::{TextPiece, joined};
 use super::{Card, KeyValue, StatusColour, Table};
 
 /// Minimum height of a card's value, in heights of its label, in percent.
-const LARGER: u32 = 118;
+const LARGER: u32 = 128;
 /// Maximum gap between value and label, in heights of the value.
 const NEAR: f32 = 1.5;
 /// Maximum words of a value, and of a label.
@@ -28,6 +29,7 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
     let mut cards = Vec::new();
     let mut values: Vec<usize> = (indices.iter().copied())
         .filter(|at| is_card_value(&all[*at].text) || is_state(&all[*at]))
+        .filter(|at| is_alone(all, indices, *at) && !is_in_row(all, indices, *at))
         .collect();
     values.sort_by_key(|at| std::cmp::Reverse(all[*at].rect.height));
     for value in values {
@@ -37,7 +39,7 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
         let near = (indices.iter().copied())
             .filter(|at| *at != value && !used.contains(at))
             .filter(|at| is_label(&all[*at].text))
-            .filter(|at| all[value].rect.height * 100 >= all[*at].rect.height * LARGER)
+            .filter(|at| letters_of(&all[value]) * 100 >= letters_of(&all[*at]) * LARGER)
             .filter(|at| {
                 let above = all[*at].rect.bottom() <= all[value].middle();
                 above || is_card_value(&all[value].text)
@@ -60,6 +62,53 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
     cards
 }
 
+/// Height of a label's letters: its box includes what hangs below the line.
+fn letters_of(piece: &TextPiece) -> u32 {
+    match piece.text.contains(['g', 'j', 'p', 'q', 'y']) {
+        true => piece.rect.height * 4 / 5,
+        false => piece.rect.height,
+    }
+}
+
+/// True unless the next text above or below is a value too, as in a column of a
+/// table.
+fn is_alone(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
+    let rect = &all[at].rect;
+    let column = |other: &&usize| {
+        let other = &all[**other].rect;
+        other.x < rect.right() && rect.x < other.right()
+    };
+    let is_like = |other: &usize| {
+        let piece = &all[*other];
+        let number = is_value(&piece.text) && is_value(&all[at].text);
+        let height = piece.rect.height.abs_diff(rect.height) * 5 <= rect.height;
+        height && (number || (is_state(piece) && is_state(&all[at])))
+    };
+    let below = (indices.iter().filter(column))
+        .filter(|other| all[**other].rect.y >= rect.bottom())
+        .min_by_key(|other| all[**other].rect.y);
+    let above = (indices.iter().filter(column))
+        .filter(|other| all[**other].rect.bottom() <= rect.y)
+        .max_by_key(|other| all[**other].rect.bottom());
+    !below.is_some_and(is_like) && !above.is_some_and(is_like)
+}
+
+/// True for a text with another one before it in its row that is no value and as
+/// high, as in a table or a list of pairs.
+fn is_in_row(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
+    let piece = &all[at];
+    let before = (indices.iter().map(|other| &all[*other])).filter(|other| {
+        other.rect.right() <= piece.rect.x
+            && other.middle().abs_diff(piece.middle()) * 3 <= piece.rect.height
+    });
+    before
+        .max_by_key(|other| other.rect.right())
+        .is_some_and(|other| {
+            let height = letters_of(other).abs_diff(letters_of(piece)) * 5;
+            !is_value(&other.text) && height <= letters_of(piece)
+        })
+}
+
 /// True for a few words in a status colour, which may be the value below a
 /// label: numbers have it at any side.
 fn is_state(piece: &TextPiece) -> bool {
@@ -67,7 +116,9 @@ fn is_state(piece: &TextPiece) -> bool {
     let colour = [piece.ink, piece.icon]
         .into_iter()
         .any(StatusColour::is_hue);
-    words <= VALUE_WORDS && colour && piece.text.chars().any(char::is_alphabetic)
+    let letters = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '\'');
+    let named = piece.text.chars().any(char::is_alphabetic);
+    words <= VALUE_WORDS && colour && named && piece.text.chars().all(letters)
 }
 
 /// Distance of a label from its value, if it is near; in its column or beside
@@ -203,7 +254,10 @@ pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Car
     let card = |at: usize| {
         let piece = &all[at];
         let words = piece.words();
-        if piece.rect.height * 100 < usual * LARGER || words.len() > VALUE_WORDS + 2 {
+        if piece.rect.height * 100 < usual * LARGER
+            || words.len() > VALUE_WORDS + 2
+            || !is_alone(all, indices, at)
+        {
             return None;
         }
         let number =
@@ -212,7 +266,9 @@ pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Car
         let (value, label) = (words.get(numbers.checked_sub(1)?)?, words.get(numbers)?);
         let value = piece.part(0..value.0.end, piece.rect.x, value.2);
         let label = piece.part(label.0.start..piece.text.len(), label.1, piece.rect.right());
-        is_label(&label.text).then(|| Card {
+        let unit = label.text.chars().count() <= LONGEST_UNIT
+            && label.text.starts_with(char::is_lowercase);
+        (is_label(&label.text) && !unit).then(|| Card {
             label: joined([&label]),
             value: joined([&value]),
             note: None,

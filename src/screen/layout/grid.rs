@@ -1,8 +1,9 @@
 //! Tables: rows whose texts stand below each other in columns.
 
 use super::colours::Shade;
+use super::head::{has_head, is_value};
 use super::pieces::{TextPiece, joined};
-use super::{ElementText, KeyValue, StatusColour, Table};
+use super::{ElementText, KeyValue, Table};
 use crate::picture::{Picture, Rect};
 
 /// Distance of two edges or centres that are aligned, in line heights.
@@ -18,7 +19,7 @@ const PROBES: u32 = 24;
 /// Minimum step of luma at a line between rows.
 const LINE: i32 = 4;
 /// Maximum words of a label.
-const LABEL_WORDS: usize = 5;
+pub(super) const LABEL_WORDS: usize = 5;
 /// Mean length from which a column holds sentences, in characters.
 const SENTENCE: usize = 42;
 
@@ -123,7 +124,9 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
             .count();
         let columns = aligned >= 2 && aligned * 2 >= pieces.len();
         // A wrapped cell, or a row whose other cells are empty.
-        let sparse = pieces.len() == 1 && aligned == 1 && wide >= 2 && gap <= 1.6 * height;
+        let near = if wide >= 2 { 1.6 } else { 3.0 };
+        let begun = wide >= 2 || rows[0].pieces.len() >= 3;
+        let sparse = pieces.len() == 1 && aligned == 1 && begun && gap <= near * height;
         let first = pieces.len() == 1
             && rows[0].pieces.len() == 2
             && aligned == 1
@@ -337,16 +340,14 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
         let touched = |left: u32, right: u32| {
             let shared = |span: &Span| right.min(span.right).saturating_sub(left.max(span.left));
             let most = (0..columns.len()).max_by_key(|at| shared(&columns[*at]));
-            let distance = |span: &Span| {
-                let middle = (left + right) / 2;
-                middle.abs_diff((span.left + span.right) / 2)
-            };
             most.filter(|at| shared(&columns[*at]) > 0)
-                .unwrap_or_else(|| {
-                    (0..columns.len())
-                        .min_by_key(|at| distance(&columns[*at]))
-                        .unwrap_or_default()
-                })
+        };
+        let nearest = |left: u32, right: u32| {
+            let middle = (left + right) / 2;
+            let distance = |span: &Span| middle.abs_diff((span.left + span.right) / 2);
+            (0..columns.len())
+                .min_by_key(|at| distance(&columns[*at]))
+                .unwrap_or_default()
         };
         let words = piece.words();
         let crossed = (columns.iter())
@@ -357,12 +358,17 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
             })
             .count();
         if crossed < 2 || words.len() < 2 || row.pieces.len() == 1 {
-            cells[touched(piece.rect.x, piece.rect.right())].push(piece.clone());
+            let (left, right) = (piece.rect.x, piece.rect.right());
+            let column = touched(left, right).unwrap_or_else(|| nearest(left, right));
+            cells[column].push(piece.clone());
             continue;
         }
         let mut groups: Vec<(usize, std::ops::Range<usize>, u32, u32)> = Vec::new();
         for (word, left, right) in words {
-            let column = touched(left, right);
+            // A word between columns belongs to the one before it.
+            let last = groups.last().map(|group| group.0);
+            let column = touched(left, right).or(last);
+            let column = column.unwrap_or_else(|| nearest(left, right));
             match groups.last_mut().filter(|group| group.0 == column) {
                 Some(group) => (group.1.end, group.3) = (word.end, right),
                 None => groups.push((column, word, left, right)),
@@ -469,88 +475,6 @@ fn is_parted(all: &[TextPiece], upper: &PieceRow, lower: &PieceRow, picture: &Pi
     edges.count() as u32 * 10 >= PROBES * 6
 }
 
-/// True if the first row names the columns: it has none of the values that a
-/// column below it has, or it looks different.
-fn has_head(
-    all: &[TextPiece],
-    rows: &[PieceRow],
-    groups: &[Vec<usize>],
-    texts: &[Vec<ElementText>],
-) -> bool {
-    let [head, body @ ..] = texts else {
-        return false;
-    };
-    let named: Vec<_> = head.iter().filter(|cell| !cell.is_empty()).collect();
-    let plain = |cell: &&&ElementText| {
-        let count = cell.text.split_whitespace().count();
-        !is_value(&cell.text) && count <= LABEL_WORDS && !cell.fill.is_hue()
-    };
-    let short = named.iter().filter(plain).count();
-    if body.is_empty() || named.len() < 2 || short * 4 < named.len() * 3 {
-        return false;
-    }
-    if named.iter().any(|cell| cell.text.ends_with(':')) && named.len() <= 2 {
-        return false;
-    }
-    let repeated = named
-        .iter()
-        .filter(|cell| body.iter().flatten().any(|other| other.text == cell.text));
-    if repeated.count() * 2 > named.len() {
-        return false;
-    }
-    // A column of values below a name.
-    let values = (0..head.len()).any(|column| {
-        let below = || {
-            body.iter()
-                .map(|row| &row[column])
-                .filter(|cell| !cell.is_empty())
-        };
-        let count = below().count();
-        let special = below()
-            .filter(|cell| is_value(&cell.text) || cell.fill.is_hue() || cell.ink.is_hue())
-            .count();
-        // Of two columns, the second may hold the values of pairs.
-        let named = column == 0 || head.len() > 2;
-        let plain = plain(&&&head[column]) && !head[column].ink.is_hue();
-        count > 0 && special * 2 > count && plain && named
-    });
-    let of = |group: &Vec<usize>| {
-        let pieces: Vec<_> = (group.iter())
-            .flat_map(|row| &rows[*row].pieces)
-            .map(|at| &all[*at])
-            .collect();
-        let count = pieces.len().max(1);
-        let height = pieces
-            .iter()
-            .map(|piece| piece.rect.height as usize)
-            .sum::<usize>()
-            / count;
-        let shade = pieces.get(pieces.len() / 2).map(|piece| piece.surface);
-        (height, shade.unwrap_or_default())
-    };
-    let (height, shade) = of(&groups[0]);
-    let others: Vec<_> = groups[1..].iter().map(of).collect();
-    let higher = others
-        .iter()
-        .filter(|(other, _)| height.abs_diff(*other) * 10 > height)
-        .count();
-    let apart = others
-        .iter()
-        .filter(|(_, other)| shade.differs(*other))
-        .count();
-    let different = higher * 4 > others.len() * 3 || apart * 4 > others.len() * 3;
-    let letters = |text: &str| text.chars().any(char::is_lowercase);
-    let capitals = named.iter().all(|cell| !letters(&cell.text))
-        && body.iter().flatten().any(|cell| letters(&cell.text));
-    let grey = named.iter().all(|cell| cell.ink == StatusColour::Grey)
-        && body
-            .iter()
-            .flatten()
-            .any(|cell| !cell.is_empty() && cell.ink != StatusColour::Grey);
-    let enough = head.len() >= 3 || body.len() >= 2;
-    capitals || (enough && (values || different || grey))
-}
-
 /// Pairs of a label and a value, if the first column holds labels.
 fn pairs(texts: &[Vec<ElementText>]) -> Option<Vec<KeyValue>> {
     let labels = || texts.iter().map(|row| &row[0]);
@@ -584,20 +508,4 @@ fn pairs(texts: &[Vec<ElementText>]) -> Option<Vec<KeyValue>> {
         }
     };
     Some(texts.iter().map(pair).collect())
-}
-
-/// True for a number with or without its unit, a time, a date or a version: a
-/// text of which at least a third is digits, or that begins with one and is
-/// short.
-pub(super) fn is_value(text: &str) -> bool {
-    let digits = text.chars().filter(|c| c.is_numeric()).count();
-    let all = text.chars().filter(|c| !c.is_whitespace()).count();
-    let signs = [
-        '+', '-', '<', '>', '~', '≤', '≥', '×', '$', '€', '£', '¥', '.', '−',
-    ];
-    let starts = text
-        .trim_start_matches(signs)
-        .starts_with(|c: char| c.is_numeric());
-    digits > 0
-        && (digits * 3 >= all || (starts && text.split_whitespace().count() <= 3 && all <= 12))
 }

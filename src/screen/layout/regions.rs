@@ -1,6 +1,7 @@
 //! Regions: the pieces of text on each surface, and the role of its panel.
 
 use super::grid::{PieceRow, is_aligned, piece_rows};
+use super::head::is_value;
 use super::pieces::TextPiece;
 use super::surfaces::SurfaceMap;
 use super::{PanelRole, ScreenPanel};
@@ -11,6 +12,8 @@ use crate::picture::{Picture, Rect};
 const REGION: u32 = 3;
 /// Shape of a row of a table that is highlighted: width by height.
 const STRIP: u32 = 8;
+/// Minimum points around a text, of 20, on its surface.
+const VOTES: u32 = 3;
 /// Minimum texts on a sidebar.
 const MENU: usize = 3;
 
@@ -111,8 +114,7 @@ pub(super) fn regions(
     (regions, panels)
 }
 
-/// Surface around a piece: the one that most of the points just outside it are
-/// on; if that is a badge or a row, the smallest region that contains it.
+/// Surface around a piece: the one that points just outside it are on; if that is a badge or a row, the smallest region that contains it.
 fn surface_of(piece: &TextPiece, map: &SurfaceMap, rects: &[Rect], eligible: &[bool]) -> usize {
     let rect = &piece.rect;
     let mut votes: Vec<(usize, u32)> = Vec::new();
@@ -137,17 +139,17 @@ fn surface_of(piece: &TextPiece, map: &SurfaceMap, rects: &[Rect], eligible: &[b
             }
         }
     }
-    let most = votes
-        .into_iter()
-        .max_by_key(|(surface, votes)| (*votes, std::cmp::Reverse(rects[*surface].area())));
+    // The smallest one: near its edge most of the points are outside.
+    let inner = (votes.into_iter())
+        .filter(|(_, votes)| *votes >= VOTES)
+        .map(|(surface, _)| surface)
+        .min_by_key(|surface| rects[*surface].area());
     let around = || {
         (0..rects.len())
             .filter(|at| eligible[*at] && is_within(rect, &rects[*at]))
             .min_by_key(|at| rects[*at].area())
     };
-    most.map(|(surface, _)| surface)
-        .or_else(around)
-        .unwrap_or(rects.len() - 1)
+    inner.or_else(around).unwrap_or(rects.len() - 1)
 }
 
 /// Strip that a piece is on, if that is no region of its own.
@@ -230,14 +232,29 @@ fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usiz
             continue;
         }
         let rows = piece_rows(pieces, &members[inner]);
-        let Some(first) = rows.iter().find(|row| row.pieces.len() >= 2) else {
+        let boxes = |row: &PieceRow| {
+            row.pieces
+                .iter()
+                .map(|at| pieces[*at].rect)
+                .collect::<Vec<_>>()
+        };
+        let columns = rows.windows(2).position(|pair| {
+            let above = boxes(&pair[0]);
+            let below = boxes(&pair[1]);
+            let aligned = below.iter().filter(|rect| is_aligned(&above, rect));
+            above.len() >= 2 && aligned.count() >= 2
+        });
+        let Some(first) = columns.and_then(|at| rows.get(at)) else {
             continue;
         };
+        let before = columns.and_then(|at| rows.get(at.checked_sub(1)?));
+        let before = before.map_or(0, |row| row.bottom);
         let own: Vec<Rect> = first.pieces.iter().map(|at| pieces[*at].rect).collect();
         let height = own.iter().map(|rect| rect.height).max().unwrap_or(1);
         let mut moved: Vec<usize> = Vec::new();
         for outer in 0..rects.len() {
-            if outer == inner || rects[outer].area() <= rects[inner].area() {
+            let around = is_within(&rects[inner], &rects[outer]);
+            if outer == inner {
                 continue;
             }
             let level = |at: &usize, row: &PieceRow| {
@@ -248,7 +265,7 @@ fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usiz
                 row.pieces.len() >= 2 && row.pieces.iter().any(near)
             };
             let cells = (members[outer].iter().copied())
-                .filter(|at| is_within(&pieces[*at].rect, &rects[inner]))
+                .filter(|at| around && is_within(&pieces[*at].rect, &rects[inner]))
                 .filter(|at| rows.iter().any(|row| level(at, row)));
             moved.extend(cells);
             let above: Vec<usize> = (members[outer].iter().copied())
@@ -267,7 +284,8 @@ fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usiz
                     .iter()
                     .filter(|at| is_aligned(&own, &pieces[**at].rect));
                 let aligned = aligned.count();
-                let last = rows.first().is_some_and(|top| top.top == first.top);
+                let names = row.pieces.iter().all(|at| !is_value(&pieces[*at].text));
+                let last = before <= row.top && (around || names);
                 last && aligned >= 2 && aligned * 2 >= row.pieces.len()
             });
             if let Some(names) = names {

@@ -1,6 +1,8 @@
 //! Layouts of drawn screens.
 
-use super::{Content, Element, ElementText, KeyValue, Layout, PanelRole, StatusColour, Table};
+use super::{
+    Element, ElementContent, ElementText, KeyValue, Layout, PanelRole, StatusColour, Table,
+};
 use crate::picture::{Picture, Rect, TextLine};
 
 /// Screen drawn from rectangles and bars for letters.
@@ -91,7 +93,7 @@ impl Canvas {
 fn tables(layout: &Layout) -> Vec<(&Element, &Table)> {
     let table = |element| match element {
         &Element {
-            content: Content::Table(ref table),
+            content: ElementContent::Table(ref table),
             ..
         } => Some((element, table)),
         _ => None,
@@ -200,7 +202,7 @@ fn a_menu_is_a_panel_of_its_own() {
     let menu: Vec<_> = (layout.elements.iter())
         .filter(|element| element.panel == PanelRole::Sidebar)
         .map(|element| match &element.content {
-            Content::Prose(text) => text.text.as_str(),
+            ElementContent::Prose(text) => text.text.as_str(),
             other => other.kind(),
         })
         .collect();
@@ -248,7 +250,7 @@ fn dark_cards_have_label_value_and_colour() {
     let layout = canvas.layout();
     let found: Vec<_> = (layout.elements.iter())
         .map(|element| match &element.content {
-            Content::Card(card) => (
+            ElementContent::Card(card) => (
                 card.label.text.as_str(),
                 card.value.text.as_str(),
                 card.value.ink,
@@ -296,7 +298,7 @@ fn tiles_side_by_side_keep_their_pairs_and_names() {
     let layout = canvas.layout();
     let found: Vec<_> = (layout.elements.iter())
         .filter_map(|element| match &element.content {
-            Content::KeyValues(list) => Some((
+            ElementContent::KeyValues(list) => Some((
                 element.title.as_ref().map(|title| title.text.as_str()),
                 pairs(list),
                 list[0].value.icon,
@@ -355,7 +357,7 @@ fn a_terminal_has_tables_and_log_lines() {
     assert_eq!(body, [rows[1].to_vec(), rows[2].to_vec()]);
     let logs: Vec<_> = (layout.elements.iter())
         .filter_map(|element| match &element.content {
-            Content::LogLine(log) => Some((
+            ElementContent::LogLine(log) => Some((
                 log.time.as_deref(),
                 log.level.as_deref(),
                 log.source.as_deref(),
