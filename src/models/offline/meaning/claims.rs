@@ -6,14 +6,14 @@ use watchtower_screen::picture::Rect;
 
 use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
 use super::numbers::{LabelledValue, crosses};
-use super::vocabulary::{Role, Sense, Strength, Vocabulary, phrase};
+use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary, phrase};
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
 
-/// Reason of a claim; claims of one reason and place are one finding.
+/// Reason of a claim; claims of one kind and reason are one finding.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Reason {
+pub(super) enum ClaimReason {
     /// State that a cell, badge or value is in.
     State(String),
     /// Open item of that severity.
@@ -36,7 +36,7 @@ pub(super) struct Claim {
     pub(super) said: String,
     /// Texts that prove it, each of one cell, label or sentence.
     pub(super) quotes: Vec<(String, Rect)>,
-    pub(super) reason: Reason,
+    pub(super) reason: ClaimReason,
 }
 
 /// Cell of a row, with the head of its column or its label.
@@ -44,7 +44,7 @@ pub(super) struct Claim {
 pub(super) struct LabelledCell<'l> {
     pub(super) text: &'l ElementText,
     pub(super) head: Option<&'l str>,
-    pub(super) roles: Vec<Role>,
+    pub(super) roles: Vec<ColumnRole>,
 }
 
 /// Row of a table, pairs of a tile, or texts beside each other.
@@ -65,7 +65,7 @@ pub(super) const fn is_bad(colour: StatusColour) -> bool {
 }
 
 impl LabelledCell<'_> {
-    fn is(&self, role: Role) -> bool {
+    fn is(&self, role: ColumnRole) -> bool {
         self.roles.contains(&role)
     }
 }
@@ -80,14 +80,17 @@ impl<'l> LabelledRow<'l> {
             .iter()
             .enumerate()
             .map(|(index, cell)| {
-                if subject == Some(index) || cell.is(Role::Time) && !cell.is(Role::Status) {
+                if subject == Some(index)
+                    || cell.is(ColumnRole::Time) && !cell.is(ColumnRole::Status)
+                {
                     StatusMeaning::default()
                 } else {
                     vocabulary.status(&cell.text.text)
                 }
             })
             .collect();
-        let marks = |cell: &LabelledCell<'_>| cell.is(Role::Status) || cell.is(Role::Lifecycle);
+        let marks =
+            |cell: &LabelledCell<'_>| cell.is(ColumnRole::Status) || cell.is(ColumnRole::Lifecycle);
         let any_marks = self.cells.iter().any(marks);
         let counts = |index: usize| !any_marks || marks(&self.cells[index]);
         let closed = (0..said.len())
@@ -97,7 +100,7 @@ impl<'l> LabelledRow<'l> {
         }
         let level = (0..said.len()).find_map(|index| {
             let cell = &self.cells[index];
-            let fits = cell.is(Role::Severity) || cell.head.is_none();
+            let fits = cell.is(ColumnRole::Severity) || cell.head.is_none();
             said[index].level.filter(|_| fits)
         });
         // A number beyond its bound beside a bad state is the same problem.
@@ -125,21 +128,21 @@ impl<'l> LabelledRow<'l> {
         let named = |role| {
             let mut cells = self.cells.iter();
             cells.position(|cell| {
-                cell.is(role) && !cell.is(Role::Status) && names_something(&cell.text.text)
+                cell.is(role) && !cell.is(ColumnRole::Status) && names_something(&cell.text.text)
             })
         };
-        if let Some(index) = named(Role::Subject) {
+        if let Some(index) = named(ColumnRole::Subject) {
             return Some(index);
         }
         if self.title.is_some() {
             return None;
         }
-        named(Role::Place).or_else(|| {
+        named(ColumnRole::Place).or_else(|| {
             let names = self
                 .cells
                 .iter()
                 .enumerate()
-                .filter(|(_, cell)| is_name(cell) && !cell.is(Role::Time));
+                .filter(|(_, cell)| is_name(cell) && !cell.is(ColumnRole::Time));
             let length = |cell: &LabelledCell<'_>| {
                 cell.text.text.chars().filter(|c| c.is_alphabetic()).count()
             };
@@ -165,30 +168,31 @@ impl<'l> LabelledRow<'l> {
     ) -> Option<Claim> {
         let mut worst: Option<(usize, ToldState, Severity)> = None;
         let well = said.iter().any(|meaning| meaning.healthy);
-        let headed = self.cells.iter().any(|cell| cell.is(Role::Status));
+        let headed = self.cells.iter().any(|cell| cell.is(ColumnRole::Status));
         for (index, meaning) in said.iter().enumerate() {
             let cell = &self.cells[index];
             let Some(state) = meaning.state else { continue };
             // In a table that has a column of states, the others hold names.
-            if headed && !cell.is(Role::Status) && !cell.is(Role::Lifecycle) {
+            if headed && !cell.is(ColumnRole::Status) && !cell.is(ColumnRole::Lifecycle) {
                 continue;
             }
             let colour = cell.text.colour();
             let severe = level.is_some_and(|level| level <= Severity::High);
             let counts = match state.strength {
                 // "PodCrashLooping: normal" is the name of an alert.
-                Strength::Certain if well && !cell.is(Role::Status) => false,
+                Strength::Certain if well && !cell.is(ColumnRole::Status) => false,
                 Strength::Certain => !self.possible || is_bad(colour),
                 Strength::Status => !self.possible || is_bad(colour),
                 Strength::Weak => {
                     // Beside a label such as "health" amber is bad too.
-                    let labelled = self.title.is_some() && cell.is(Role::Status) && is_bad(colour);
+                    let labelled =
+                        self.title.is_some() && cell.is(ColumnRole::Status) && is_bad(colour);
                     let red = colour == StatusColour::Red || severe && is_bad(colour);
                     !self.possible && (red || labelled)
                 }
             };
             // Colour and word disagree: green letters say that it is well.
-            if !counts || cell.is(Role::Severity) || colour == StatusColour::Green {
+            if !counts || cell.is(ColumnRole::Severity) || colour == StatusColour::Green {
                 continue;
             }
             let severity = match (state.severity, colour) {
@@ -223,7 +227,7 @@ impl<'l> LabelledRow<'l> {
                 subject: String::new(),
                 quotes: vec![(said.clone(), text.rect), (cell.text.clone(), cell.rect)],
                 said,
-                reason: Reason::State("failed".to_owned()),
+                reason: ClaimReason::State("failed".to_owned()),
             });
         }
         let name = self.name(subject)?;
@@ -249,7 +253,7 @@ impl<'l> LabelledRow<'l> {
                 (name.text.clone(), name.rect),
                 (cell.text.clone(), cell.rect),
             ],
-            reason: Reason::State(state),
+            reason: ClaimReason::State(state),
         })
     }
 
@@ -272,8 +276,8 @@ impl<'l> LabelledRow<'l> {
                 .enumerate()
                 .any(|(at, cell)| Some(at) != subject && filled(&cell))
         };
-        let severity_column = self.cells[index].is(Role::Severity);
-        let instance = live || severity_column && (has(Role::Time) || has(Role::Place));
+        let severity_column = self.cells[index].is(ColumnRole::Severity);
+        let instance = live || severity_column && (has(ColumnRole::Time) || has(ColumnRole::Place));
         // A moderate item is worth its own report only where it is known to be open.
         let least = if live && self.title.is_none() {
             Severity::Medium
@@ -302,7 +306,7 @@ impl<'l> LabelledRow<'l> {
                 (name.text.clone(), name.rect),
                 (cell.text.clone(), cell.rect),
             ],
-            reason: Reason::Open(level),
+            reason: ClaimReason::Open(level),
         })
     }
 
@@ -339,7 +343,7 @@ impl<'l> LabelledRow<'l> {
                         (name.text.clone(), name.rect),
                         (cell.text.text.clone(), cell.text.rect),
                     ],
-                    reason: Reason::Measure(measure.name.clone()),
+                    reason: ClaimReason::Measure(measure.name.clone()),
                 })
             })
     }
@@ -407,6 +411,6 @@ pub(super) fn counted(
             (label.text.clone(), label.rect),
             (value.text.clone(), value.rect),
         ],
-        reason: Reason::Count,
+        reason: ClaimReason::Count,
     })
 }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::{
-    Card, Content, Element, ElementText, KeyValue, Layout, PanelRole, Table,
+    Card, Element, ElementContent, ElementText, KeyValue, Layout, PanelRole, Table,
 };
 use watchtower_screen::picture::Rect;
 
 use super::assess::StatusMeaning;
-use super::claims::{Claim, LabelledCell, LabelledRow, Reason, counted, is_bad, sentence_of};
-use super::vocabulary::{Role, Sense, Strength, Vocabulary};
+use super::claims::{Claim, ClaimReason, LabelledCell, LabelledRow, counted, is_bad, sentence_of};
+use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary};
 use super::words::words;
 
 /// Heads that only a list of definitions has, from which on a table is one.
@@ -75,16 +75,16 @@ impl<'a> ClaimReader<'a> {
 
     fn element(&mut self, index: usize, element: &'a Element) {
         match &element.content {
-            Content::Table(table) => self.table(index, element, table),
-            Content::Card(card) => self.card(index, element, card),
-            Content::KeyValues(pairs) => self.pairs(index, element, pairs),
-            Content::LogLine(line) => self.sentences(&line.text, true),
-            Content::Prose(text) | Content::Heading(text) => {
+            ElementContent::Table(table) => self.table(index, element, table),
+            ElementContent::Card(card) => self.card(index, element, card),
+            ElementContent::KeyValues(pairs) => self.pairs(index, element, pairs),
+            ElementContent::LogLine(line) => self.sentences(&line.text, true),
+            ElementContent::Prose(text) | ElementContent::Heading(text) => {
                 self.sentences(text, false);
                 self.counter(index, element, text);
             }
-            Content::Badge(text) => self.counter(index, element, text),
-            Content::Code(_) => {}
+            ElementContent::Badge(text) => self.counter(index, element, text),
+            ElementContent::Code(_) => {}
         }
     }
 
@@ -117,14 +117,14 @@ impl<'a> ClaimReader<'a> {
             table.head_of(column).or_else(above)
         };
         let texts: Vec<_> = (0..table.columns()).map(head_of).collect();
-        let heads: Vec<Vec<Role>> = texts
+        let heads: Vec<Vec<ColumnRole>> = texts
             .iter()
             .map(|head| head.map_or_else(Vec::new, |head| self.roles(head)))
             .collect();
         let skipped = row_as_head.map_or(0, |row| row + 1);
         let defined = heads
             .iter()
-            .filter(|roles| roles.contains(&Role::DefinitionHead));
+            .filter(|roles| roles.contains(&ColumnRole::DefinitionHead));
         let around = self.around(index, element);
         let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
         let mut found = Vec::new();
@@ -175,7 +175,7 @@ impl<'a> ClaimReader<'a> {
             Some(&card.label)
         };
         let mut roles = self.roles(label);
-        roles.retain(|role| *role != Role::Subject && *role != Role::Place);
+        roles.retain(|role| *role != ColumnRole::Subject && *role != ColumnRole::Place);
         let row = LabelledRow {
             cells: vec![LabelledCell {
                 text: &card.value,
@@ -228,7 +228,9 @@ impl<'a> ClaimReader<'a> {
             let claim = counted(self.vocabulary, (&pair.key, &pair.value), &around);
             self.claims.extend(claim);
             // A label that makes it possible: "Trigger condition: ...".
-            let defines = self.roles(&pair.key.text).contains(&Role::DefinitionHead)
+            let defines = self
+                .roles(&pair.key.text)
+                .contains(&ColumnRole::DefinitionHead)
                 || self.vocabulary.holds(&pair.key.text, Sense::Condition);
             if none && !defines {
                 self.sentences(&pair.value, false);
@@ -251,7 +253,7 @@ impl<'a> ClaimReader<'a> {
                 subject: String::new(),
                 quotes: vec![(said.clone(), text.rect)],
                 said,
-                reason: Reason::Told,
+                reason: ClaimReason::Told,
             });
         }
     }
@@ -432,12 +434,15 @@ impl<'a> ClaimReader<'a> {
                 *at != index
                     && other.panel == panel
                     && other.rect.bottom() <= element.rect.y + element.rect.height / 2
-                    && matches!(&other.content, Content::Heading(_) | Content::Prose(_))
+                    && matches!(
+                        &other.content,
+                        ElementContent::Heading(_) | ElementContent::Prose(_)
+                    )
             });
         let mut above: Vec<_> = above
             .filter_map(|(_, other)| Some((other, loose_text(&other.content)?)))
             .filter(|(other, text)| {
-                let heading = matches!(other.content, Content::Heading(_));
+                let heading = matches!(other.content, ElementContent::Heading(_));
                 text.text.len() <= LONGEST_NAME
                     && (heading
                         || other.rect.x < element.rect.right()
@@ -447,7 +452,7 @@ impl<'a> ClaimReader<'a> {
         above.sort_by_key(|(other, _)| std::cmp::Reverse(other.rect.bottom()));
         let headings = above
             .iter()
-            .filter(|(other, _)| matches!(other.content, Content::Heading(_)));
+            .filter(|(other, _)| matches!(other.content, ElementContent::Heading(_)));
         titles.extend(above.iter().take(3).map(|(_, text)| text.text.as_str()));
         titles.extend(headings.take(2).map(|(_, text)| text.text.as_str()));
         titles
@@ -459,7 +464,9 @@ impl<'a> ClaimReader<'a> {
             let all = words(title);
             let found = self.vocabulary.phrases(&all);
             found.iter().any(|phrase| {
-                phrase.senses.contains(&Sense::Structure(Role::Definition))
+                phrase
+                    .senses
+                    .contains(&Sense::Structure(ColumnRole::Definition))
                     && (phrase.end == all.len() || phrase.first == 0 && all.len() <= 4)
             })
         })
@@ -492,7 +499,7 @@ impl<'a> ClaimReader<'a> {
     }
 
     /// Roles of a head, signs of sorting aside.
-    fn roles(&self, head: &str) -> Vec<Role> {
+    fn roles(&self, head: &str) -> Vec<ColumnRole> {
         let all = words(head);
         // Signs of sorting are read as one letter or two.
         let is_sign = |text: &str| {
@@ -503,7 +510,8 @@ impl<'a> ClaimReader<'a> {
             .map(|word| word.text.as_str())
             .filter(|text| !is_sign(text));
         let text: Vec<_> = text.collect();
-        let mut roles: Vec<Role> = self.vocabulary.roles(&text.join(" ")).into_iter().collect();
+        let mut roles: Vec<ColumnRole> =
+            self.vocabulary.roles(&text.join(" ")).into_iter().collect();
         if roles.is_empty() && text.len() <= LONGEST_HEAD {
             let found = self.vocabulary.phrases(&all);
             roles.extend(
@@ -511,7 +519,7 @@ impl<'a> ClaimReader<'a> {
                     .iter()
                     .flat_map(|phrase| phrase.senses)
                     .filter_map(|sense| match sense {
-                        Sense::Structure(role) if *role != Role::Definition => Some(*role),
+                        Sense::Structure(role) if *role != ColumnRole::Definition => Some(*role),
                         _ => None,
                     }),
             );
@@ -525,9 +533,11 @@ fn is_content(element: &Element) -> bool {
     matches!(element.panel, PanelRole::Main | PanelRole::Dialog)
 }
 
-fn loose_text(content: &Content) -> Option<&ElementText> {
+fn loose_text(content: &ElementContent) -> Option<&ElementText> {
     match content {
-        Content::Badge(text) | Content::Heading(text) | Content::Prose(text) => Some(text),
+        ElementContent::Badge(text)
+        | ElementContent::Heading(text)
+        | ElementContent::Prose(text) => Some(text),
         _ => None,
     }
 }

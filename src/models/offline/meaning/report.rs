@@ -4,7 +4,7 @@ use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::Layout;
 use watchtower_screen::picture::Rect;
 
-use super::claims::{Claim, Reason};
+use super::claims::{Claim, ClaimReason};
 use super::gather::ClaimReader;
 use super::vocabulary::Vocabulary;
 use crate::offline::memory::folded;
@@ -54,21 +54,25 @@ pub(in crate::offline) fn findings(
         }
     }
     // A sentence in the place of a row's state says the same.
-    let places: Vec<Rect> = (claims.iter().filter(|claim| claim.reason != Reason::Told))
-        .flat_map(|claim| claim.quotes.iter().map(|(_, rect)| *rect))
-        .collect();
+    let places: Vec<Rect> = (claims
+        .iter()
+        .filter(|claim| claim.reason != ClaimReason::Told))
+    .flat_map(|claim| claim.quotes.iter().map(|(_, rect)| *rect))
+    .collect();
     claims.retain(|claim| {
-        claim.reason != Reason::Told || !claim.quotes.iter().any(|(_, rect)| places.contains(rect))
+        claim.reason != ClaimReason::Told
+            || !claim.quotes.iter().any(|(_, rect)| places.contains(rect))
     });
     // A count beside the rows that it counts is no second problem.
     let counts_rows = |count: &Claim| {
         claims.iter().any(|other| {
-            other.kind == count.kind && matches!(other.reason, Reason::Open(_) | Reason::State(_))
+            other.kind == count.kind
+                && matches!(other.reason, ClaimReason::Open(_) | ClaimReason::State(_))
         })
     };
     let kept: Vec<bool> = claims
         .iter()
-        .map(|claim| claim.reason != Reason::Count || !counts_rows(claim))
+        .map(|claim| claim.reason != ClaimReason::Count || !counts_rows(claim))
         .collect();
     let mut kept = kept.into_iter();
     claims.retain(|_| kept.next().unwrap_or_default());
@@ -84,7 +88,8 @@ pub(in crate::offline) fn findings(
     }
     let mut found = Vec::new();
     for group in groups {
-        let told = group[0].reason == Reason::Told || matches!(group[0].reason, Reason::Count);
+        let told =
+            group[0].reason == ClaimReason::Told || matches!(group[0].reason, ClaimReason::Count);
         if group.len() >= GROUP || told {
             found.push(joined(vocabulary, &group));
         } else {
@@ -102,7 +107,7 @@ pub(in crate::offline) fn findings(
 /// True if two claims are of one problem, or of many alike.
 fn joins(a: &Claim, b: &Claim) -> bool {
     let alike = match (&a.reason, &b.reason) {
-        (Reason::Open(_), Reason::Open(_)) => true,
+        (ClaimReason::Open(_), ClaimReason::Open(_)) => true,
         (a, b) => a == b,
     };
     a.kind == b.kind && alike
@@ -131,20 +136,22 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
     let count = group.len();
     let said = tidy(&worst.said);
     let title = match &worst.reason {
-        Reason::Told => said.clone(),
-        Reason::Count => format!("{}: {}", worst.subject, said),
-        Reason::State(_) if worst.subject.is_empty() && count == 1 => said.clone(),
-        Reason::State(_) if worst.subject.is_empty() => format!("{count} failed: {said}"),
-        Reason::State(_) | Reason::Measure(_) if count == 1 => format!("{}: {said}", worst.subject),
-        Reason::State(_) => format!("{count} × {said}: {listed}"),
-        Reason::Measure(name) => format!("{count} × {name}: {listed}"),
-        Reason::Open(level) if count == 1 => {
+        ClaimReason::Told => said.clone(),
+        ClaimReason::Count => format!("{}: {}", worst.subject, said),
+        ClaimReason::State(_) if worst.subject.is_empty() && count == 1 => said.clone(),
+        ClaimReason::State(_) if worst.subject.is_empty() => format!("{count} failed: {said}"),
+        ClaimReason::State(_) | ClaimReason::Measure(_) if count == 1 => {
+            format!("{}: {said}", worst.subject)
+        }
+        ClaimReason::State(_) => format!("{count} × {said}: {listed}"),
+        ClaimReason::Measure(name) => format!("{count} × {name}: {listed}"),
+        ClaimReason::Open(level) if count == 1 => {
             format!("{}: {}", capital(level.as_str()), worst.subject)
         }
-        Reason::Open(level) => {
+        ClaimReason::Open(level) => {
             let of_worst = group
                 .iter()
-                .filter(|claim| claim.reason == Reason::Open(*level))
+                .filter(|claim| claim.reason == ClaimReason::Open(*level))
                 .count();
             let level = level.as_str();
             if of_worst == count {
@@ -155,14 +162,16 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         }
     };
     let detail = match &worst.reason {
-        Reason::Told => "a sentence on the screen says so.".to_owned(),
-        Reason::Count => format!("the screen counts {said} under {:?}.", worst.subject),
-        Reason::Open(_) => format!("{count} on the screen, rated {said} and not closed: {listed}."),
-        Reason::State(_) => format!(
+        ClaimReason::Told => "a sentence on the screen says so.".to_owned(),
+        ClaimReason::Count => format!("the screen counts {said} under {:?}.", worst.subject),
+        ClaimReason::Open(_) => {
+            format!("{count} on the screen, rated {said} and not closed: {listed}.")
+        }
+        ClaimReason::State(_) => format!(
             "{count} on the screen in the state {said:?}: {}.",
             names.join(", ")
         ),
-        Reason::Measure(name) => {
+        ClaimReason::Measure(name) => {
             format!("{name} beyond its bound, {count} on the screen: {listed}.")
         }
     };
@@ -175,11 +184,11 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         }
     }
     let reason = match &worst.reason {
-        Reason::State(state) => state.clone(),
-        Reason::Open(_) => "open".to_owned(),
-        Reason::Measure(name) => name.clone(),
-        Reason::Count => "count".to_owned(),
-        Reason::Told => "told".to_owned(),
+        ClaimReason::State(state) => state.clone(),
+        ClaimReason::Open(_) => "open".to_owned(),
+        ClaimReason::Measure(name) => name.clone(),
+        ClaimReason::Count => "count".to_owned(),
+        ClaimReason::Told => "told".to_owned(),
     };
     let single = if count == 1 {
         folded(names[0])
@@ -193,7 +202,7 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         detail,
         quotes,
         count,
-        told: worst.reason == Reason::Told,
+        told: worst.reason == ClaimReason::Told,
         key: format!("meaning {} {} {single}", kind.name, folded(&reason)),
     }
 }

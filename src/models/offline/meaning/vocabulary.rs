@@ -188,12 +188,12 @@ pub(super) enum Sense {
     SilentVerb,
     SilentNoun,
     RepeatedVerb,
-    Structure(Role),
+    Structure(ColumnRole),
 }
 
 /// Role of a column or label by its head, or of a heading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Role {
+pub(super) enum ColumnRole {
     Subject,
     Status,
     Severity,
@@ -204,15 +204,15 @@ pub(super) enum Role {
     DefinitionHead,
 }
 
-const ROLES: [(&str, Role); 8] = [
-    ("subject", Role::Subject),
-    ("status", Role::Status),
-    ("severity", Role::Severity),
-    ("lifecycle", Role::Lifecycle),
-    ("time", Role::Time),
-    ("place", Role::Place),
-    ("definition", Role::Definition),
-    ("definition_head", Role::DefinitionHead),
+const ROLES: [(&str, ColumnRole); 8] = [
+    ("subject", ColumnRole::Subject),
+    ("status", ColumnRole::Status),
+    ("severity", ColumnRole::Severity),
+    ("lifecycle", ColumnRole::Lifecycle),
+    ("time", ColumnRole::Time),
+    ("place", ColumnRole::Place),
+    ("definition", ColumnRole::Definition),
+    ("definition_head", ColumnRole::DefinitionHead),
 ];
 
 /// Phrase found in a text: a run of its words.
@@ -434,7 +434,7 @@ impl Vocabulary {
     }
 
     /// Roles of the head of a column or of a label.
-    pub(super) fn roles(&self, head: &str) -> HashSet<Role> {
+    pub(super) fn roles(&self, head: &str) -> HashSet<ColumnRole> {
         let role = |sense: &Sense| match sense {
             Sense::Structure(role) => Some(*role),
             _ => None,
