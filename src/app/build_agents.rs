@@ -327,8 +327,10 @@ impl ModelFactory {
     ) -> anyhow::Result<ChainLink> {
         let policy = self.policy(model.0);
         if model.0 == Provider::Offline {
+            let agents = (self.config.panel.agents.iter()).filter(|agent| agent.enabled);
+            let names: Vec<_> = agents.map(|agent| agent.name().to_owned()).collect();
             return Ok(ChainLink {
-                model: Arc::new(Offline::new(self.rules()?, &agent.persona)),
+                model: Arc::new(Offline::new(self.rules()?, &agent.persona).among(&names)),
                 governor: None,
                 policy,
             });

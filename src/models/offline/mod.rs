@@ -5,6 +5,7 @@
 //! frame, and again only after it has left the screen.
 
 mod examples;
+mod meaning;
 mod memory;
 mod opinion;
 mod pattern;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use meaning::ProblemKind;
 use memory::{OfflineMemory, folded};
 use rule::{Match, Rule, Subject};
 
@@ -27,6 +28,7 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::TokenUsage;
 use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use watchtower_screen::picture::{Rect, TextLine};
 use watchtower_screen::redact::{RedactedFrame, mask_secrets};
 
 use crate::model::{
@@ -46,12 +48,17 @@ const SUBJECTS: usize = 3;
 const STREAMS: usize = 64;
 /// Confidence of a rule: it is certain of the text, not of its meaning.
 const CONFIDENCE: f32 = 0.8;
+/// Analysts of the shipped agents.toml, among whom kinds of problem are shared
+/// unless others are configured.
+const SHIPPED: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
 /// Rules of one persona.
 #[derive(Debug)]
 pub struct Offline {
     rules: Arc<Rules>,
     agent: String,
+    /// Names of all analysts, this one included.
+    panel: Vec<String>,
     /// Indicators of the persona, matched word for word.
     indicators: Vec<String>,
     finder: AhoCorasick,
@@ -73,11 +80,19 @@ impl Offline {
         Self {
             rules,
             agent: persona.name.clone(),
+            panel: SHIPPED.map(str::to_owned).into(),
             // Too large for an automaton: then no indicator is matched.
             finder: finder.unwrap_or_else(|_| none()),
             indicators,
             memories: Mutex::default(),
         }
+    }
+
+    /// Sets the names of all analysts: a kind of problem is reported by the first
+    /// of its owners that is one of them.
+    pub fn among(mut self, panel: &[String]) -> Self {
+        self.panel = panel.to_vec();
+        self
     }
 
     /// New findings on a frame.
@@ -94,7 +109,7 @@ impl Offline {
         let memory = memories.entry(frame.stream.clone()).or_default();
         let words = screen.rows.iter().map(|row| folded(&row.text));
         memory.turn_to(words.collect(), frame.captured_at);
-        let reports = self.reports(&screen, frame.captured_at, &mut memory.windows);
+        let reports = self.reports(frame, &screen, &mut memory.windows);
         let fresh = reports.into_iter().filter(|report| {
             memory.is_news(&report.key, report.count, report.observation.severity)
         });
@@ -131,19 +146,117 @@ impl Offline {
 
     fn reports(
         &self,
+        frame: &RedactedFrame,
         screen: &FrameText,
-        at: Timestamp,
         windows: &mut Windows,
     ) -> Vec<RuleFinding> {
         let rules = self.rules.rules.iter();
         let mut reports = Vec::new();
         for rule in rules.filter(|rule| rule.is_for(&self.agent)) {
-            let subjects = rule.subjects(screen, at, windows);
+            let subjects = rule.subjects(screen, frame.captured_at, windows);
             let subjects = subjects.into_iter().take(SUBJECTS);
             reports.extend(subjects.map(|subject| report(rule, screen, subject)));
         }
+        let meanings = self.meanings_on(frame, screen);
+        // A sentence about what a rule reports is no second problem.
+        let known = |found: &RuleFinding| {
+            let same = |rule: &RuleFinding| {
+                let (rule, found) = (&rule.observation, &found.observation);
+                rule.category == found.category && rule.severity <= found.severity
+            };
+            found.told && reports.iter().any(same)
+        };
+        let meanings: Vec<_> = meanings.into_iter().filter(|found| !known(found)).collect();
+        reports.extend(meanings);
         reports.extend(self.indicators_on(screen));
         reports
+    }
+
+    /// Findings of the meaning of a screen, of the kinds that this analyst owns.
+    fn meanings_on(&self, frame: &RedactedFrame, screen: &FrameText) -> Vec<RuleFinding> {
+        let vocabulary = &self.rules.vocabulary;
+        let owned = |kind: &ProblemKind| self.owns(kind);
+        if !vocabulary.kinds.iter().any(owned) {
+            return Vec::new();
+        }
+        let (width, height) = (frame.picture.width, frame.picture.height);
+        let box_of = |rect: &Rect| rect.thousandths(width, height);
+        let covered = |quotes: &[(String, Rect)]| {
+            let boxes: Vec<_> = quotes.iter().map(|(_, rect)| box_of(rect)).collect();
+            self.covers(screen, &boxes)
+        };
+        let lines = frame.text.as_deref().unwrap_or_default();
+        let found = meaning::findings(vocabulary, frame.layout(), covered);
+        let found = found
+            .into_iter()
+            .filter(|found| owned(&vocabulary.kinds[found.kind]));
+        found
+            .map(|found| {
+                let kind = &vocabulary.kinds[found.kind];
+                let evidence = found
+                    .quotes
+                    .iter()
+                    .take(QUOTES)
+                    .map(|(quote, rect)| Evidence {
+                        quote: clip_quote(&mask_secrets(quote)),
+                        bounds: Some(box_of(rect)),
+                        grounded: Some(true),
+                    });
+                RuleFinding {
+                    key: found.key.clone(),
+                    count: found.count,
+                    told: found.told,
+                    observation: Observation {
+                        severity: found.severity,
+                        confidence: CONFIDENCE * confidence(lines, &found.quotes),
+                        category: kind.category,
+                        title: clip(&mask_secrets(&found.title), 80),
+                        detail: format!(
+                            "Rule `meaning.{}`: {}",
+                            kind.name,
+                            mask_secrets(&found.detail)
+                        ),
+                        evidence: evidence.collect(),
+                        mitre: Vec::new(),
+                        recommended_action: kind.action.clone(),
+                    },
+                }
+            })
+            .collect()
+    }
+
+    /// True if this analyst reports problems of a kind: it is the first of the
+    /// kind's owners on the panel, or the first of the panel if none of them is.
+    fn owns(&self, kind: &ProblemKind) -> bool {
+        let present = |owner: &&String| {
+            self.panel
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(owner))
+        };
+        let owner = kind
+            .owners
+            .iter()
+            .find(present)
+            .or_else(|| self.panel.first());
+        owner.is_some_and(|owner| owner.eq_ignore_ascii_case(&self.agent))
+    }
+
+    /// True if a rule of any analyst of the panel matches in one of these places.
+    fn covers(&self, screen: &FrameText, boxes: &[[u16; 4]]) -> bool {
+        let active = |rule: &&Rule| self.panel.iter().any(|name| rule.is_for(name));
+        let rows: Vec<usize> = (0..screen.rows.len())
+            .filter(|row| {
+                let whole = (0, screen.rows[*row].text.len());
+                let place = screen.evidence(*row, whole).bounds;
+                place.is_some_and(|place| boxes.iter().any(|other| overlap(&place, other)))
+            })
+            .collect();
+        self.rules.rules.iter().filter(active).any(|rule| {
+            let places = rows.iter().flat_map(|row| rule.places_on(screen, *row));
+            places
+                .into_iter()
+                .any(|place| boxes.iter().any(|other| overlap(&place, other)))
+        })
     }
 
     fn indicators_on(&self, screen: &FrameText) -> Vec<RuleFinding> {
@@ -169,6 +282,7 @@ impl Offline {
                 found.push(RuleFinding {
                     key,
                     count: 1,
+                    told: false,
                     observation,
                 });
             }
@@ -198,6 +312,8 @@ struct RuleFinding {
     /// Key of its subject, stable across OCR variants.
     key: String,
     count: usize,
+    /// Flag: a sentence tells it, by its meaning.
+    told: bool,
     observation: Observation,
 }
 
@@ -243,6 +359,7 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
     RuleFinding {
         key,
         count,
+        told: false,
         observation,
     }
 }
@@ -263,6 +380,24 @@ fn fill(template: &str, found: Option<&Match>, count: usize) -> String {
         .replace("{what}", &what)
         .replace("{n}", number)
         .replace("{count}", &count.to_string())
+}
+
+/// True if two boxes overlap.
+fn overlap(a: &[u16; 4], b: &[u16; 4]) -> bool {
+    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
+}
+
+/// Mean confidence of the lines read in the places of quotes.
+fn confidence(lines: &[TextLine], quotes: &[(String, Rect)]) -> f32 {
+    let places = lines
+        .iter()
+        .filter(|line| quotes.iter().any(|(_, rect)| rect.meets(&line.rect)));
+    let read: Vec<f32> = places.map(|line| line.confidence).collect();
+    read.iter().sum::<f32>() / read.len().max(1) as f32
+}
+
+fn clip_quote(quote: &str) -> String {
+    quote.chars().take(screen::LONGEST_QUOTE).collect()
 }
 
 fn none() -> AhoCorasick {

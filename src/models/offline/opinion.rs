@@ -5,7 +5,7 @@
 use watchtower_domain::finding::{Evidence, Observation, Severity};
 use watchtower_domain::incident::Stance;
 
-use super::{FrameText, Offline, RuleFinding, Windows};
+use super::{FrameText, Offline, RuleFinding, Windows, overlap};
 use crate::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
@@ -24,7 +24,7 @@ impl Offline {
             question.frame.picture.height,
         );
         // Matches on this picture alone, without windows over earlier ones.
-        let reports = self.reports(&screen, question.frame.captured_at, &mut Windows::default());
+        let reports = self.reports(&question.frame, &screen, &mut Windows::default());
         let overlaps =
             |report: &&RuleFinding| meets(&report.observation.evidence, &question.report.evidence);
         let Some(own) = reports.into_iter().find(|report| overlaps(&report)) else {
@@ -56,11 +56,9 @@ fn meets(own: &[Evidence], theirs: &[Evidence]) -> bool {
         pieces.iter().filter_map(|piece| piece.bounds).collect()
     };
     let theirs = boxes(theirs);
-    boxes(own).iter().any(|a| {
-        theirs
-            .iter()
-            .any(|b| a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3])
-    })
+    boxes(own)
+        .iter()
+        .any(|a| theirs.iter().any(|b| overlap(a, b)))
 }
 
 /// Verdict by vote count, as rules can't judge: the report holds unless its

@@ -92,6 +92,21 @@ impl Rule {
         subjects
     }
 
+    /// Boxes in thousandths of what a rule matches in a row, however few the rows
+    /// are: what it counts is routine below its threshold.
+    pub(super) fn places_on(&self, screen: &FrameText, row: usize) -> Vec<[u16; 4]> {
+        if !self.screen.is_empty() {
+            return Vec::new();
+        }
+        let matches = self.match_row(screen, row).into_iter();
+        let matches = matches.filter(|found| self.fits(found.number.as_ref()));
+        let parts =
+            matches.flat_map(|found| std::iter::once((found.row, found.part)).chain(found.with));
+        parts
+            .filter_map(|(row, part)| screen.evidence(row, part).bounds)
+            .collect()
+    }
+
     /// Matches by subject, in their order on the screen.
     fn sorted(&self, matches: Vec<Match>, screen: &FrameText) -> Vec<Subject> {
         let mut subjects: Vec<Subject> = Vec::new();

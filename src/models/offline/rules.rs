@@ -14,10 +14,16 @@ use watchtower_base::config::fault::Faults;
 use watchtower_domain::finding::{Category, Severity, is_technique};
 
 use super::examples::reports;
+use super::meaning::{Vocabulary, VocabularyText};
 use super::pattern;
 use super::rule::Rule;
 use super::window::MOST_ROWS;
 
+/// Built-in vocabulary.
+const VOCABULARY: (&str, &str) = (
+    "rules/vocabulary.toml",
+    include_str!("../../../rules/vocabulary.toml"),
+);
 /// Built-in files, by persona.
 const BUILT_IN: [(&str, &str); 7] = [
     (
@@ -71,9 +77,12 @@ fn show(files: &[Faults]) -> String {
 }
 
 /// Compiled rules of all files.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rules {
     pub(super) rules: Vec<Rule>,
+    pub(super) vocabulary: Vocabulary,
+    /// Vocabulary of all files, compiled once they are read.
+    words: VocabularyText,
     /// Version of the files, which findings state.
     pub(super) version: String,
 }
@@ -131,15 +140,23 @@ impl Rules {
         for file in files {
             texts.push((file.display().to_string(), read(file)?));
         }
-        let mut rules = Self {
-            rules: Vec::new(),
-            version: String::new(),
-        };
+        let mut rules = Self::default();
         let mut sum = Sha256::new();
         let mut faults = Vec::new();
+        let (name, text) = VOCABULARY;
+        let mut built_in = Faults::new(name);
+        match toml::from_str(text) {
+            Ok(words) => rules.words = words,
+            Err(error) => built_in.add("", error.message()),
+        }
+        sum.update(text);
         for (name, text) in &texts {
             faults.extend(rules.add(name, text).err());
             sum.update(text);
+        }
+        rules.vocabulary = rules.words.compile(&mut built_in);
+        if !built_in.is_empty() {
+            faults.push(built_in);
         }
         if !faults.is_empty() {
             return Err(RulesError::Faults(faults));
@@ -175,7 +192,15 @@ impl Rules {
                 },
                 ("rule", Value::Array(items)) => rules = items,
                 ("rule", _) => faults.add("rule", "must be an array of tables ([[rule]])"),
-                (key, _) => faults.add(key, "unknown key; known here: agents, rule"),
+                ("vocabulary", value) => match value.try_into::<VocabularyText>() {
+                    Ok(words) => {
+                        self.words.extend(words);
+                        // Unknown kinds and phrases are faults of this file.
+                        self.words.compile(&mut faults);
+                    }
+                    Err(error) => faults.add("vocabulary", error.message()),
+                },
+                (key, _) => faults.add(key, "unknown key; known here: agents, rule, vocabulary"),
             }
         }
         for (index, value) in rules.into_iter().enumerate() {
@@ -342,10 +367,7 @@ mod tests {
         let blocks = docs.split("```toml\n").skip(1);
         let blocks = blocks.filter_map(|block| block.split("```").next());
         let text: String = blocks.filter(|block| block.contains("[[rule]]")).collect();
-        let mut rules = Rules {
-            rules: Vec::new(),
-            version: String::new(),
-        };
+        let mut rules = Rules::default();
         rules
             .add("docs/rules.md", &text)
             .unwrap_or_else(|faults| panic!("{faults}"));
@@ -423,10 +445,7 @@ mod tests {
             window = "2 days"
             examples = { match = ["x"], no_match = ["y"] }
         "#;
-        let mut rules = Rules {
-            rules: Vec::new(),
-            version: String::new(),
-        };
+        let mut rules = Rules::default();
         insta::assert_snapshot!(rules.add("my-rules.toml", text).unwrap_err());
     }
 }

@@ -17,7 +17,7 @@ const GAP: &str = "  ";
 /// Maximum length of marks and icons in front of a line that a quote leaves
 /// out.
 const ICON_CHARACTERS: usize = 4;
-const LONGEST_QUOTE: usize = 200;
+pub(super) const LONGEST_QUOTE: usize = 200;
 /// Rows below a panel's label in which its value is searched.
 const ROWS_BELOW: usize = 2;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use watchtower_media::MediaTime;
 use watchtower_screen::frame::Frame;
@@ -45,13 +45,7 @@ fn frame(lines: &[&str]) -> RedactedFrame {
 
 /// Frame as passed to rules, unredacted: they have to find the secrets.
 fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
-    let picture = Picture {
-        width: 1920,
-        height: 1080,
-        y: vec![],
-        u: vec![],
-        v: vec![],
-    };
+    let picture = Picture::grey(1920, 1080);
     let stream = StreamName::new("team").unwrap();
     let frame = Frame::new(stream, 1, MediaTime(0), at, Arc::new(picture), |_| {
         Ok(Bytes::new())

@@ -1,0 +1,575 @@
+//! Rows, labels and sentences of a layout, and the claims they make.
+
+use std::collections::HashSet;
+
+use watchtower_domain::finding::Severity;
+use watchtower_screen::layout::{
+    Card, Element, ElementContent, ElementText, KeyValue, Layout, PanelRole, Table,
+};
+use watchtower_screen::picture::Rect;
+
+use super::assess::StatusMeaning;
+use super::claims::{Claim, ClaimReason, LabelledCell, LabelledRow, counted, is_bad, sentence_of};
+use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary};
+use super::words::words;
+
+/// Heads that only a list of definitions has, from which on a table is one.
+const DEFINITION_HEADS: usize = 2;
+/// Distance of a name above its state, in heights of the state's text.
+const NAME_ABOVE: u32 = 8;
+/// Longest name beside or above a state, in characters.
+const LONGEST_NAME: usize = 80;
+/// Longest counter in words: "Critical (471)".
+const LONGEST_COUNTER: usize = 4;
+/// Longest head of a column in words.
+const LONGEST_HEAD: usize = 3;
+/// Cells of a row that are names of columns, from which on it is a head.
+const HEAD: usize = 2;
+/// Severities or states of a row from which on it is a legend or a filter.
+const LEGEND: usize = 3;
+
+/// Loose text of a screen: neither of a table nor of a list.
+#[derive(Debug, Clone, Copy)]
+struct LooseText<'l> {
+    index: usize,
+    text: &'l ElementText,
+    said: StatusMeaning,
+}
+
+/// Reader of one layout.
+#[derive(Debug)]
+pub(super) struct ClaimReader<'a> {
+    vocabulary: &'a Vocabulary,
+    layout: &'a Layout,
+    loose: Vec<LooseText<'a>>,
+    claims: Vec<Claim>,
+}
+
+impl<'a> ClaimReader<'a> {
+    /// Claims of all elements of a screen.
+    pub(super) fn read(vocabulary: &'a Vocabulary, layout: &'a Layout) -> Vec<Claim> {
+        let mut reader = Self {
+            vocabulary,
+            layout,
+            loose: Vec::new(),
+            claims: Vec::new(),
+        };
+        for (index, element) in layout.elements.iter().enumerate() {
+            if !is_content(element) {
+                continue;
+            }
+            if let Some(text) = loose_text(&element.content) {
+                let said = vocabulary.status(&text.text);
+                reader.loose.push(LooseText { index, text, said });
+            }
+        }
+        for (index, element) in layout.elements.iter().enumerate() {
+            if is_content(element) {
+                reader.element(index, element);
+            }
+        }
+        reader.rows_of_loose_texts();
+        reader.loose_counts();
+        reader.claims
+    }
+
+    fn element(&mut self, index: usize, element: &'a Element) {
+        match &element.content {
+            ElementContent::Table(table) => self.table(index, element, table),
+            ElementContent::Card(card) => self.card(index, element, card),
+            ElementContent::KeyValues(pairs) => self.pairs(index, element, pairs),
+            ElementContent::LogLine(line) => self.sentences(&line.text, true),
+            ElementContent::Prose(text) | ElementContent::Heading(text) => {
+                self.sentences(text, false);
+                self.counter(index, element, text);
+            }
+            ElementContent::Badge(text) => self.counter(index, element, text),
+            ElementContent::Code(_) => {}
+        }
+    }
+
+    fn table(&mut self, index: usize, element: &'a Element, table: &'a Table) {
+        // Without a head, one of the first rows may be it, or texts above.
+        let is_head = |cells: &[ElementText]| {
+            let named = cells
+                .iter()
+                .filter(|cell| !self.roles(&cell.text).is_empty() || self.measures(&cell.text));
+            let marks = cells
+                .iter()
+                .filter(|cell| is_mark(&self.vocabulary.status(&cell.text)));
+            let digits = |cell: &ElementText| cell.text.starts_with(|c: char| c.is_ascii_digit());
+            named.count() >= HEAD && marks.count() == 0 && !cells.iter().any(digits)
+        };
+        let own = table.head.as_ref();
+        let row_as_head = table
+            .rows
+            .iter()
+            .take(2)
+            .position(|cells| own.is_none() && is_head(cells));
+        let head_of = |column: usize| -> Option<&'a str> {
+            if let Some(row) = row_as_head {
+                return Some(table.rows[row][column].text.as_str()).filter(|head| !head.is_empty());
+            }
+            let above = || {
+                let mut cells = table.rows.iter().map(|cells| &cells[column]);
+                self.head_above(cells.find(|cell| !cell.is_empty())?.rect)
+            };
+            table.head_of(column).or_else(above)
+        };
+        let texts: Vec<_> = (0..table.columns()).map(head_of).collect();
+        let heads: Vec<Vec<ColumnRole>> = texts
+            .iter()
+            .map(|head| head.map_or_else(Vec::new, |head| self.roles(head)))
+            .collect();
+        let skipped = row_as_head.map_or(0, |row| row + 1);
+        let defined = heads
+            .iter()
+            .filter(|roles| roles.contains(&ColumnRole::DefinitionHead));
+        let around = self.around(index, element);
+        let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
+        let mut found = Vec::new();
+        for cells in table.rows.iter().skip(skipped) {
+            let cells = cells
+                .iter()
+                .enumerate()
+                .filter(|(_, cell)| !cell.is_empty());
+            let cells: Vec<_> = cells
+                .map(|(column, text)| LabelledCell {
+                    text,
+                    head: texts[column],
+                    roles: heads.get(column).cloned().unwrap_or_default(),
+                })
+                .collect();
+            if cells.len() < 2 || self.is_legend(cells.iter().map(|cell| cell.text)) {
+                continue;
+            }
+            let row = LabelledRow {
+                cells,
+                title: None,
+                possible,
+                around: around.clone(),
+            };
+            found.extend(row.claims(self.vocabulary));
+        }
+        self.claims.extend(found);
+    }
+
+    fn card(&mut self, index: usize, element: &'a Element, card: &'a Card) {
+        let around = self.around(index, element);
+        let pair = (&card.label, &card.value);
+        let swapped = (&card.value, &card.label);
+        let claim = counted(self.vocabulary, pair, &around)
+            .or_else(|| counted(self.vocabulary, swapped, &around));
+        if claim.is_some() {
+            self.claims.extend(claim);
+            return;
+        }
+        if let Some(note) = &card.note {
+            self.sentences(note, false);
+        }
+        let label = card.label.text.as_str();
+        let generic = !self.roles(label).is_empty();
+        let title = if generic {
+            element.title.as_ref().or(Some(&card.label))
+        } else {
+            Some(&card.label)
+        };
+        let mut roles = self.roles(label);
+        roles.retain(|role| *role != ColumnRole::Subject && *role != ColumnRole::Place);
+        let row = LabelledRow {
+            cells: vec![LabelledCell {
+                text: &card.value,
+                head: Some(label),
+                roles,
+            }],
+            title,
+            possible: self.lists_what_could_be(&around),
+            around,
+        };
+        self.claims.extend(row.claims(self.vocabulary));
+    }
+
+    fn pairs(&mut self, index: usize, element: &'a Element, pairs: &'a [KeyValue]) {
+        let marks = pairs
+            .iter()
+            .filter(|pair| is_mark(&self.vocabulary.status(&pair.key.text)));
+        let around = self.around(index, element);
+        if marks.count() >= 2 {
+            // A filter or a legend: states with how often each occurs.
+            for pair in pairs {
+                let claim = counted(self.vocabulary, (&pair.key, &pair.value), &around);
+                self.claims
+                    .extend(claim.filter(|claim| claim.severity == Severity::Critical));
+            }
+            return;
+        }
+        let cells: Vec<_> = pairs
+            .iter()
+            .map(|pair| LabelledCell {
+                text: &pair.value,
+                head: Some(pair.key.text.as_str()),
+                roles: self.roles(&pair.key.text),
+            })
+            .collect();
+        let title = element
+            .title
+            .as_ref()
+            .filter(|title| is_name(self.vocabulary, title));
+        let row = LabelledRow {
+            cells,
+            title: title.or_else(|| self.name_above(element.rect)),
+            possible: self.lists_what_could_be(&around),
+            around: around.clone(),
+        };
+        let claims = row.claims(self.vocabulary);
+        let none = claims.is_empty();
+        self.claims.extend(claims);
+        for pair in pairs {
+            let claim = counted(self.vocabulary, (&pair.key, &pair.value), &around);
+            self.claims.extend(claim);
+            // A label that makes it possible: "Trigger condition: ...".
+            let defines = self
+                .roles(&pair.key.text)
+                .contains(&ColumnRole::DefinitionHead)
+                || self.vocabulary.holds(&pair.key.text, Sense::Condition);
+            if none && !defines {
+                self.sentences(&pair.value, false);
+            }
+        }
+    }
+
+    /// Claims of the sentences of a text; of a log only what is severe and
+    /// certain, as every log has errors.
+    fn sentences(&mut self, text: &ElementText, log: bool) {
+        for problem in self.vocabulary.problems(&text.text) {
+            let state = problem.state;
+            if log && (state.strength != Strength::Certain || state.severity > Severity::High) {
+                continue;
+            }
+            let said = sentence_of(&text.text, problem);
+            self.claims.push(Claim {
+                kind: state.kind,
+                severity: state.severity,
+                subject: String::new(),
+                quotes: vec![(said.clone(), text.rect)],
+                said,
+                reason: ClaimReason::Told,
+            });
+        }
+    }
+
+    /// Claim of a text that is a label and a count: "Critical (471)", "2 failed".
+    fn counter(&mut self, index: usize, element: &'a Element, text: &'a ElementText) {
+        let first = text.text.split([',', ';', '|']).next().unwrap_or_default();
+        let all = words(first);
+        let number = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == ',');
+        let numbers: Vec<_> = all.iter().filter(|word| number(&word.text)).collect();
+        let [one] = numbers.as_slice() else { return };
+        if all.len() > LONGEST_COUNTER || all.len() < 2 {
+            return;
+        }
+        let label = format!("{} {}", &first[..one.start], &first[one.end..]);
+        let part = |text: &str| ElementText {
+            text: text.trim().to_owned(),
+            ..ElementText::default()
+        };
+        let (label, value) = (part(&label), part(&first[one.start..one.end]));
+        let mut around = self.around(index, element);
+        let beside = self.loose.iter().filter(|other| {
+            let (a, b) = (other.text.rect, text.rect);
+            a.y < b.bottom() && b.y < a.bottom() && other.index != index
+        });
+        around.extend(beside.map(|other| other.text.text.as_str()));
+        let claim = counted(self.vocabulary, (&label, &value), &around);
+        self.claims.extend(claim.map(|claim| {
+            Claim {
+                subject: label
+                    .text
+                    .trim_matches(|c: char| !c.is_alphanumeric())
+                    .to_owned(),
+                quotes: vec![(first.trim().to_owned(), text.rect)],
+                ..claim
+            }
+        }));
+    }
+
+    /// Claims of labels with a number right above or below that no card joins.
+    fn loose_counts(&mut self) {
+        let mut claims = Vec::new();
+        for label in &self.loose {
+            let named = self.vocabulary.count_label(&label.text.text);
+            if !named.is_some_and(|named| named.noun) {
+                continue;
+            }
+            let place = label.text.rect;
+            let gap = |other: &LooseText<'_>| {
+                let rect = other.text.rect;
+                place
+                    .y
+                    .abs_diff(rect.bottom())
+                    .min(rect.y.abs_diff(place.bottom()))
+            };
+            let numbers = self.loose.iter().filter(|other| {
+                let rect = other.text.rect;
+                other
+                    .text
+                    .text
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || c == ',')
+                    && rect.x < place.right()
+                    && place.x < rect.right()
+                    && gap(other) <= place.height
+            });
+            let Some(number) = numbers.min_by_key(|other| gap(other)) else {
+                continue;
+            };
+            claims.extend(counted(self.vocabulary, (label.text, number.text), &[]));
+        }
+        self.claims.extend(claims);
+    }
+
+    /// Rows of texts beside each other that no table holds, each with a state or
+    /// a severity.
+    fn rows_of_loose_texts(&mut self) {
+        let mut claims = Vec::new();
+        let mut done = HashSet::new();
+        for anchor in self
+            .loose
+            .iter()
+            .filter(|text| is_anchor(&text.said, text.text))
+        {
+            let middle = anchor.text.rect.y + anchor.text.rect.height / 2;
+            let element = &self.layout.elements[anchor.index];
+            let row: Vec<&LooseText<'a>> = self
+                .loose
+                .iter()
+                .filter(|other| {
+                    let rect = other.text.rect;
+                    (rect.y..=rect.bottom()).contains(&middle)
+                        && self.layout.elements[other.index].panel == element.panel
+                })
+                .collect();
+            let anchors = row
+                .iter()
+                .filter(|other| is_anchor(&other.said, other.text));
+            let alone = anchors.count() == 1;
+            let around = self.around(anchor.index, element);
+            let possible = self.lists_what_could_be(&around);
+            if self.is_legend(row.iter().map(|other| other.text)) || !done.insert(anchor.index) {
+                continue;
+            }
+            let tile = element
+                .title
+                .as_ref()
+                .filter(|title| is_name(self.vocabulary, title));
+            let beside = alone && row.len() > 1;
+            let cells = if beside { row } else { vec![anchor] };
+            let cells = cells.into_iter().map(|other| {
+                let head = self.head_above(other.text.rect);
+                LabelledCell {
+                    text: other.text,
+                    head,
+                    roles: head.map_or_else(Vec::new, |head| self.roles(head)),
+                }
+            });
+            let title = if beside {
+                None
+            } else {
+                tile.or_else(|| self.name_above(anchor.text.rect))
+            };
+            let row = LabelledRow {
+                cells: cells.collect(),
+                title,
+                possible,
+                around,
+            };
+            claims.extend(row.claims(self.vocabulary));
+        }
+        self.claims.extend(claims);
+    }
+
+    /// Name above a box, in its column.
+    fn name_above(&self, rect: Rect) -> Option<&'a ElementText> {
+        let reach = NAME_ABOVE * rect.height.clamp(12, 40);
+        let above = self.loose.iter().filter(|other| {
+            let place = other.text.rect;
+            place.bottom() <= rect.y + rect.height / 2
+                && rect.y.saturating_sub(place.bottom()) <= reach
+                && place.x < rect.right()
+                && rect.x < place.right()
+                && is_name(self.vocabulary, other.text)
+        });
+        above
+            .max_by_key(|other| other.text.rect.bottom())
+            .map(|other| other.text)
+    }
+
+    /// Head of the column of a box, among loose texts above it.
+    fn head_above(&self, rect: Rect) -> Option<&'a str> {
+        let above = self.loose.iter().filter(|other| {
+            let place = other.text.rect;
+            place.bottom() <= rect.y
+                && place.x < rect.right()
+                && rect.x < place.right()
+                && !self.roles(&other.text.text).is_empty()
+        });
+        let nearest = above.max_by_key(|other| other.text.rect.bottom());
+        nearest.map(|other| other.text.text.as_str())
+    }
+
+    /// Titles of an element: its own, and the nearest heading above it.
+    fn around(&self, index: usize, element: &'a Element) -> Vec<&'a str> {
+        let mut titles: Vec<&'a str> = element
+            .title
+            .iter()
+            .map(|title| title.text.as_str())
+            .collect();
+        let panel = element.panel;
+        let above = self
+            .layout
+            .elements
+            .iter()
+            .enumerate()
+            .filter(|(at, other)| {
+                *at != index
+                    && other.panel == panel
+                    && other.rect.bottom() <= element.rect.y + element.rect.height / 2
+                    && matches!(
+                        &other.content,
+                        ElementContent::Heading(_) | ElementContent::Prose(_)
+                    )
+            });
+        let mut above: Vec<_> = above
+            .filter_map(|(_, other)| Some((other, loose_text(&other.content)?)))
+            .filter(|(other, text)| {
+                let heading = matches!(other.content, ElementContent::Heading(_));
+                text.text.len() <= LONGEST_NAME
+                    && (heading
+                        || other.rect.x < element.rect.right()
+                            && element.rect.x < other.rect.right())
+            })
+            .collect();
+        above.sort_by_key(|(other, _)| std::cmp::Reverse(other.rect.bottom()));
+        let headings = above
+            .iter()
+            .filter(|(other, _)| matches!(other.content, ElementContent::Heading(_)));
+        titles.extend(above.iter().take(3).map(|(_, text)| text.text.as_str()));
+        titles.extend(headings.take(2).map(|(_, text)| text.text.as_str()));
+        titles
+    }
+
+    /// True if a title names a list of definitions, settings or examples.
+    fn lists_what_could_be(&self, titles: &[&str]) -> bool {
+        titles.iter().any(|title| {
+            let all = words(title);
+            let found = self.vocabulary.phrases(&all);
+            found.iter().any(|phrase| {
+                phrase
+                    .senses
+                    .contains(&Sense::Structure(ColumnRole::Definition))
+                    && (phrase.end == all.len() || phrase.first == 0 && all.len() <= 4)
+            })
+        })
+    }
+
+    /// True if texts beside each other are all levels or states that there are.
+    fn is_legend<'t>(&self, texts: impl Iterator<Item = &'t ElementText>) -> bool {
+        let mut levels = HashSet::new();
+        let (mut bad, mut good, mut all) = (HashSet::new(), 0, 0);
+        for text in texts {
+            let said = self.vocabulary.status(&text.text);
+            all += 1;
+            levels.extend(said.level);
+            good += usize::from(said.healthy);
+            if let Some(state) = said.state {
+                bad.insert((state.kind, text.text.to_lowercase()));
+            }
+        }
+        let marks = levels.len() + bad.len() + good;
+        levels.len() >= LEGEND
+            || (bad.len() >= 2 && good > 0 || bad.len() >= LEGEND) && 2 * marks >= all
+    }
+
+    /// True if a head names a measure.
+    fn measures(&self, head: &str) -> bool {
+        let all = words(head);
+        let found = self.vocabulary.phrases(&all);
+        let measure = |sense: &Sense| matches!(sense, Sense::Measure(_));
+        found.iter().any(|phrase| phrase.senses.iter().any(measure))
+    }
+
+    /// Roles of a head, signs of sorting aside.
+    fn roles(&self, head: &str) -> Vec<ColumnRole> {
+        let all = words(head);
+        // Signs of sorting are read as one letter or two.
+        let is_sign = |text: &str| {
+            text.len() < 2 || text.len() == 2 && !text.chars().all(char::is_alphabetic)
+        };
+        let text = all
+            .iter()
+            .map(|word| word.text.as_str())
+            .filter(|text| !is_sign(text));
+        let text: Vec<_> = text.collect();
+        let mut roles: Vec<ColumnRole> =
+            self.vocabulary.roles(&text.join(" ")).into_iter().collect();
+        if roles.is_empty() && text.len() <= LONGEST_HEAD {
+            let found = self.vocabulary.phrases(&all);
+            roles.extend(
+                found
+                    .iter()
+                    .flat_map(|phrase| phrase.senses)
+                    .filter_map(|sense| match sense {
+                        Sense::Structure(role) if *role != ColumnRole::Definition => Some(*role),
+                        _ => None,
+                    }),
+            );
+        }
+        roles
+    }
+}
+
+/// True for parts of a screen that show content: not menus and bands.
+fn is_content(element: &Element) -> bool {
+    matches!(element.panel, PanelRole::Main | PanelRole::Dialog)
+}
+
+fn loose_text(content: &ElementContent) -> Option<&ElementText> {
+    match content {
+        ElementContent::Badge(text)
+        | ElementContent::Heading(text)
+        | ElementContent::Prose(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// True for a text that gives its row a state or a severity.
+fn is_anchor(said: &StatusMeaning, text: &ElementText) -> bool {
+    let colour = text.colour();
+    let number = |c: char| c.is_ascii_digit();
+    // "2 Failed" is a counter.
+    let counter = text.text.trim_start().starts_with(number);
+    let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
+    let state = said.state.is_some_and(|state| {
+        // With a subject before it the text is a sentence.
+        let first = !text.text[..state.span.0].contains(char::is_alphabetic);
+        let whole = first && 2 * (state.span.1 - state.span.0) >= letters;
+        whole && (state.strength > Strength::Weak || is_bad(colour))
+    });
+    !counter && (state || said.level.is_some_and(|level| level <= Severity::Medium))
+}
+
+fn is_mark(said: &StatusMeaning) -> bool {
+    said.state.is_some() || said.level.is_some() || said.healthy || said.open || said.closed
+}
+
+/// True for a text that can name a subject.
+fn is_name(vocabulary: &Vocabulary, text: &ElementText) -> bool {
+    let name = text.text.trim();
+    let letters = name.chars().filter(|c| c.is_alphabetic()).count();
+    letters >= 3
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().count() <= LONGEST_NAME
+        && !name.ends_with(':')
+        && !is_mark(&vocabulary.status(name))
+        && vocabulary.roles(name).is_empty()
+}

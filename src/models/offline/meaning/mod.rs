@@ -1,0 +1,20 @@
+//! Meaning of a screen that no rule was written for: what its rows, cards,
+//! badges, numbers and sentences say is wrong, by the vocabulary
+//! (`rules/vocabulary.toml`) and the layout.
+//!
+//! ```text
+//! layout -> rows, cards, sentences -> claims -> one finding per problem, by its owner
+//! ```
+
+mod assess;
+mod claims;
+mod gather;
+mod numbers;
+mod report;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+mod words;
+
+pub(super) use report::findings;
+pub(super) use vocabulary::{ProblemKind, Vocabulary, VocabularyText};

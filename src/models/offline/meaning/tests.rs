@@ -1,0 +1,153 @@
+use watchtower_domain::finding::Severity;
+use watchtower_screen::layout::Layout;
+use watchtower_screen::picture::Picture;
+
+use super::vocabulary::Strength;
+use super::*;
+use crate::offline::rules::Rules;
+use crate::offline::screen::drawn;
+
+fn rules() -> Rules {
+    Rules::load(&[]).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn short_texts_have_a_state_a_level_or_a_lifecycle() {
+    let rules = rules();
+    let state = |text: &str| {
+        rules
+            .vocabulary
+            .status(text)
+            .state
+            .map(|state| (state.strength, state.severity))
+    };
+    for (text, expected) in [
+        ("Degraded", Some((Strength::Status, Severity::High))),
+        ("OutOfSync", Some((Strength::Status, Severity::Medium))),
+        (
+            "fai1ed (3m ago)",
+            Some((Strength::Status, Severity::Medium)),
+        ),
+        ("Backup failed", Some((Strength::Status, Severity::Medium))),
+        (
+            "CrashLoopBackOff",
+            Some((Strength::Certain, Severity::High)),
+        ),
+        ("Not ready", Some((Strength::Status, Severity::High))),
+        ("Warning", Some((Strength::Weak, Severity::Medium))),
+        ("Failed: 0", None),
+        ("No failed", None),
+        ("not degraded", None),
+        ("0 failed", None),
+        ("Running", None),
+        ("failed-jobs-exporter ready", None),
+        ("Failed logins", None),
+        ("the failed logins of last week by host", None),
+    ] {
+        assert_eq!(state(text), expected, "{text}");
+    }
+    let said = rules.vocabulary.status("Active, Verified");
+    assert!(said.open && !said.closed);
+    assert!(rules.vocabulary.status("Resolved").closed);
+    assert_eq!(
+        rules.vocabulary.status("Moderate").level,
+        Some(Severity::Medium)
+    );
+    assert_eq!(rules.vocabulary.status("High memory").level, None);
+}
+
+#[test]
+fn sentences_tell_what_is_and_not_what_could_be() {
+    let rules = rules();
+    for (text, expected) in [
+        ("The nightly backup failed on db-2.", true),
+        ("Login service is unreachable from zone b", true),
+        ("Collector has not reported for 6 hours", true),
+        ("No data received since 3 h", true),
+        ("Restarted 214 times in this hour", true),
+        ("The disk ran out of disk space while writing", true),
+        ("Unable to reach it: connection refused", true),
+        ("If the backup failed, open a ticket", false),
+        ("Notify me when a node is unreachable", false),
+        ("The backup has not failed this week", false),
+        ("Why is my node unreachable?", false),
+        ("Retry failed jobs", false),
+        ("Failed logins, last hour", false),
+        ("Alert has not fired for 30 days", false),
+        ("Restarted 2 times", false),
+        ("All 14 backups completed", false),
+        ("No errors in the last 24 hours", false),
+        ("An unhealthy target should be replaced", false),
+    ] {
+        assert_eq!(
+            !rules.vocabulary.problems(text).is_empty(),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+/// Titles of the findings on a screen drawn in characters.
+fn titles(screen: &str) -> Vec<String> {
+    let rules = rules();
+    let layout = Layout::of(&drawn(screen), &Picture::grey(1920, 1080));
+    let found = findings(&rules.vocabulary, &layout, |_| false);
+    found.into_iter().map(|finding| finding.title).collect()
+}
+
+#[test]
+fn row_is_named_by_its_subject() {
+    let screen = "\
+Name          Status      Duration    Region
+payroll-sync  Succeeded   12 s        eu-1
+ledger-sync   Failed      40 s        eu-1
+mail-sync     Succeeded   9 s         eu-1";
+    assert_eq!(titles(screen), ["ledger-sync: Failed"]);
+}
+
+#[test]
+fn many_rows_alike_are_one_finding() {
+    let screen = "\
+Name      Status    Region
+node-a    Offline   eu-1
+node-b    Offline   eu-1
+node-c    Offline   eu-1
+node-d    Offline   eu-1
+node-e    Online    eu-1";
+    assert_eq!(titles(screen), ["4 × Offline: node-a, node-b, node-c"]);
+}
+
+#[test]
+fn open_items_of_high_severity_are_reported_and_closed_ones_are_not() {
+    let screen = "\
+Severity   Finding                          Asset      Status
+High       SQL injection in search form     shop       Open
+High       Stored XSS in profile            shop       Resolved
+Low        Version header shown             shop       Open";
+    assert_eq!(titles(screen), ["High: SQL injection in search form"]);
+}
+
+#[test]
+fn numbers_are_measured_by_the_head_of_their_column() {
+    let screen = "\
+Service    Error rate    p99 latency    Requests
+reviews    66.9%         210 ms         1,204
+ratings    0.2%          95 ms          4,311";
+    assert_eq!(titles(screen), ["reviews: 66.9% errors"]);
+}
+
+#[test]
+fn definitions_and_counts_of_none_stay_quiet() {
+    let rules = "\
+Detection rules
+Name                     Severity    Threshold    Enabled
+Disk almost full         Critical    90 %         On
+Backup failed            High        1            On
+Node unreachable         High        3            On";
+    let queue = "\
+Queue         Flagged    Failed    Reviewed
+images        0          0         412
+comments      0          0         1,204";
+    assert_eq!(titles(rules), [""; 0]);
+    assert_eq!(titles(queue), [""; 0]);
+}
