@@ -10,6 +10,7 @@ use watchtower_media::MediaTime;
 
 use super::picture::{EncodeError, EncodeJpeg, Picture, Rect, TextLine};
 use crate::changed_regions::Changes;
+use crate::layout::Layout;
 use crate::redact::{OwnPatterns, Redact, RedactedFrame, RedactedJpeg, name_of, secrets_on};
 
 /// Unredacted frame.
@@ -48,6 +49,8 @@ pub struct Frame {
     /// JPEG, encoded once for all frames with this picture, and accessed only
     /// by [`RedactedFrame::still`].
     pub(super) still: Arc<OnceLock<Result<RedactedJpeg, EncodeError>>>,
+    /// Layout of the text, computed once by [`RedactedFrame::layout`].
+    pub(super) layout: Arc<OnceLock<Layout>>,
     /// Redacted versions: without secrets, and also without personal data;
     /// `None` where there is nothing to hide. See [`RedactedFrame::of`].
     pub(super) redacted: Arc<[OnceLock<Option<RedactedFrame>>; 2]>,
@@ -93,6 +96,7 @@ impl Frame {
             own: OwnPatterns::default(),
             encode,
             still: Arc::default(),
+            layout: Arc::default(),
             redacted: Arc::default(),
         }
     }
@@ -102,6 +106,7 @@ impl Frame {
         Self {
             text: Some(text),
             secrets,
+            layout: Arc::default(),
             redacted: Arc::default(),
             ..self.clone()
         }
@@ -159,6 +164,7 @@ impl Frame {
             text,
             secrets: Arc::from([]),
             still: Arc::default(),
+            layout: Arc::default(),
             redacted: Arc::default(),
             ..self.clone()
         }

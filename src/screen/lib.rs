@@ -15,6 +15,7 @@
 pub mod changed_regions;
 pub mod frame;
 pub mod frames;
+pub mod layout;
 pub mod metrics;
 pub mod picture;
 pub mod redact;

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 /// Rectangle in pixels of its picture, origin at the top left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Rect {
     pub x: u32,
     pub y: u32,

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Redact;
 use crate::frame::{Frame, named};
+use crate::layout::Layout;
 use crate::picture::{EncodeError, Rect};
 
 /// Frame with its secrets black in the picture and replaced by their kind in
@@ -150,6 +151,14 @@ impl RedactedFrame {
         Self {
             frame: Arc::clone(frame),
         }
+    }
+
+    /// Structure of its redacted text and picture, computed on the first call
+    /// and shared; without elements if OCR has not read it.
+    pub fn layout(&self) -> &Layout {
+        let frame = &self.frame;
+        let text = frame.text.as_deref().unwrap_or_default();
+        (frame.layout).get_or_init(|| Layout::of(text, &frame.picture))
     }
 
     fn new(frame: Frame) -> Self {
