@@ -14,6 +14,16 @@
 //! measured in line heights, and no word's meaning is known here, so that a tool
 //! never seen before has a layout too.
 
+mod blocks;
+mod build;
+mod cards;
+mod colours;
+mod grid;
+mod listing;
+mod pieces;
+mod regions;
+mod surfaces;
+
 use std::fmt;
 
 use crate::picture::{Picture, Rect, TextLine};
@@ -264,37 +274,6 @@ impl Content {
 impl Layout {
     /// Structure of the text on a picture. Lines are in reading order.
     pub fn of(lines: &[TextLine], picture: &Picture) -> Self {
-        let element = |(index, line): (usize, &TextLine)| Element {
-            content: Content::Prose(ElementText {
-                text: line.text.clone(),
-                rect: line.rect,
-                lines: vec![index],
-                ..ElementText::default()
-            }),
-            rect: line.rect,
-            lines: vec![index],
-            panel: PanelRole::Main,
-            title: None,
-        };
-        Self {
-            width: picture.width,
-            height: picture.height,
-            panels: Vec::new(),
-            elements: lines.iter().enumerate().map(element).collect(),
-        }
-    }
-
-    /// Text of the layout for a reader that gets no boxes: rows of tables with
-    /// bars between their cells, cards and pairs as `label: value`.
-    pub fn lines(&self) -> Vec<LayoutLine> {
-        let line = |element: &Element| match &element.content {
-            Content::Prose(text) => Some(LayoutLine {
-                text: text.text.clone(),
-                rect: text.rect,
-                lines: text.lines.clone(),
-            }),
-            _ => None,
-        };
-        self.elements.iter().filter_map(line).collect()
+        build::layout(lines, picture)
     }
 }

@@ -1,0 +1,191 @@
+//! Cards: a value with its label above, below or beside it; and pairs of
+//! badges that touch.
+
+use super::grid::{is_value, piece_rows};
+use super::pieces::{TextPiece, joined};
+use super::{Card, KeyValue, StatusColour, Table};
+
+/// Minimum height of a card's value, in heights of its label, in percent.
+const LARGER: u32 = 128;
+/// Maximum gap between value and label, in heights of the value.
+const NEAR: f32 = 1.5;
+/// Maximum words of a value, and of a label.
+const VALUE_WORDS: usize = 3;
+const LABEL_WORDS: usize = 7;
+/// Maximum texts on a surface that is one card.
+const ON_A_CARD: usize = 4;
+/// Maximum gap between the two badges of a pair, in line heights.
+const TOUCHING: f32 = 1.1;
+
+/// Card and the pieces it is made of.
+pub(super) type FoundCard = (Card, Vec<usize>);
+
+/// Cards whose value is larger than its label.
+pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCard> {
+    let mut used: Vec<usize> = Vec::new();
+    let mut cards = Vec::new();
+    let mut values: Vec<usize> = (indices.iter().copied())
+        .filter(|at| is_card_value(&all[*at].text))
+        .collect();
+    values.sort_by_key(|at| std::cmp::Reverse(all[*at].rect.height));
+    for value in values {
+        if used.contains(&value) {
+            continue;
+        }
+        let near = (indices.iter().copied())
+            .filter(|at| *at != value && !used.contains(at))
+            .filter(|at| is_label(&all[*at].text))
+            .filter(|at| all[value].rect.height * 100 >= all[*at].rect.height * LARGER)
+            .filter_map(|at| Some((distance(&all[value], &all[at])?, at)))
+            .min();
+        let Some((_, label)) = near else {
+            continue;
+        };
+        used.extend([value, label]);
+        cards.push((
+            Card {
+                label: joined([&all[label]]),
+                value: joined([&all[value]]),
+                note: None,
+            },
+            vec![label, value],
+        ));
+    }
+    cards
+}
+
+/// Distance of a label from its value, if it is near; in its column or beside
+/// it.
+fn distance(value: &TextPiece, label: &TextPiece) -> Option<u32> {
+    let (a, b) = (&value.rect, &label.rect);
+    let most = (NEAR * value.height()) as u32;
+    let column = a.x < b.right() && b.x < a.right();
+    let row = b.y < a.bottom() && a.y < b.bottom();
+    let gap = if column && !row {
+        b.y.saturating_sub(a.bottom())
+            .max(a.y.saturating_sub(b.bottom()))
+    } else if row && b.x >= a.right() {
+        b.x - a.right()
+    } else {
+        return None;
+    };
+    (gap <= most).then_some(gap)
+}
+
+/// Card of a small surface that holds a value and its label.
+pub(super) fn on_surface(all: &[TextPiece], indices: &[usize]) -> Option<FoundCard> {
+    if !(2..=ON_A_CARD).contains(&indices.len()) {
+        return None;
+    }
+    let rows = piece_rows(all, indices);
+    let mut values = indices.iter().filter(|at| is_card_value(&all[**at].text));
+    let (value, None) = (*values.next()?, values.next()) else {
+        return None;
+    };
+    let row = rows.iter().position(|row| row.pieces.contains(&value))?;
+    let beside = rows[row].pieces.iter().find(|at| is_label(&all[**at].text));
+    let of = |row: Option<&super::grid::PieceRow>| {
+        row.and_then(|row| {
+            row.pieces
+                .iter()
+                .copied()
+                .find(|at| is_label(&all[*at].text))
+        })
+    };
+    let above = row.checked_sub(1).and_then(|row| of(rows.get(row)));
+    let label = above
+        .or(beside.copied())
+        .or_else(|| of(rows.get(row + 1)))?;
+    let notes: Vec<_> = (indices.iter().copied())
+        .filter(|at| *at != label && *at != value)
+        .collect();
+    let note = (!notes.is_empty()).then(|| joined(notes.iter().map(|at| &all[*at])));
+    let card = Card {
+        label: joined([&all[label]]),
+        value: joined([&all[value]]),
+        note,
+    };
+    Some((card, indices.to_vec()))
+}
+
+/// Cards side by side, as a table of one row with a label above each value;
+/// a third row of texts are their notes.
+pub(super) fn of_table(table: &Table) -> Option<Vec<Card>> {
+    let head = table.head.as_ref()?;
+    let (values, notes) = match table.rows.as_slice() {
+        [values] => (values, None),
+        [values, notes] if notes.iter().all(|cell| !is_card_value(&cell.text)) => {
+            (values, Some(notes))
+        }
+        _ => return None,
+    };
+    let filled = values.iter().filter(|cell| !cell.is_empty());
+    let numbers = values
+        .iter()
+        .filter(|cell| is_card_value(&cell.text))
+        .count();
+    if numbers * 3 < filled.count() * 2 || numbers < 2 {
+        return None;
+    }
+    // The row of a table is closer to its head than a value's label would be
+    // wide: a long row of text has a name among its cells.
+    let named = (values.iter()).filter(|cell| !cell.is_empty() && !is_card_value(&cell.text));
+    if named.count() > 0 {
+        return None;
+    }
+    let cards = head.iter().zip(values).enumerate();
+    let cards = cards.filter(|(_, (label, value))| !label.is_empty() && !value.is_empty());
+    Some(
+        cards
+            .map(|(at, (label, value))| Card {
+                label: label.clone(),
+                value: value.clone(),
+                note: notes
+                    .and_then(|notes| notes.get(at))
+                    .filter(|note| !note.is_empty())
+                    .cloned(),
+            })
+            .collect(),
+    )
+}
+
+/// Pairs of badges that touch: a label on one surface, its value on another.
+pub(super) fn touching_badges(all: &[TextPiece], indices: &[usize]) -> Vec<(KeyValue, Vec<usize>)> {
+    let mut pairs = Vec::new();
+    for row in piece_rows(all, indices) {
+        let mut at = 0;
+        while at + 1 < row.pieces.len() {
+            let (key, value) = (&all[row.pieces[at]], &all[row.pieces[at + 1]]);
+            let gap = |a: &TextPiece, b: &TextPiece| b.rect.x.saturating_sub(a.rect.right());
+            let close = gap(key, value) as f32 <= TOUCHING * key.height();
+            let next = row.pieces.get(at + 2).map(|next| gap(value, &all[*next]));
+            let alone = next.is_none_or(|next| next > gap(key, value));
+            let filled = key.fill != StatusColour::None && value.fill != StatusColour::None;
+            if close && alone && filled && key.surface.differs(value.surface) {
+                pairs.push((
+                    KeyValue {
+                        key: joined([key]),
+                        value: joined([value]),
+                    },
+                    vec![row.pieces[at], row.pieces[at + 1]],
+                ));
+                at += 2;
+            } else {
+                at += 1;
+            }
+        }
+    }
+    pairs
+}
+
+/// True for a number with its unit.
+fn is_card_value(text: &str) -> bool {
+    let dated = text.matches([':', '/', '-']).count() >= 2;
+    is_value(text) && text.split_whitespace().count() <= VALUE_WORDS && !dated
+}
+
+fn is_label(text: &str) -> bool {
+    let words = text.split_whitespace().count();
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    words <= LABEL_WORDS && letters >= 2 && !is_value(text)
+}

@@ -1,0 +1,559 @@
+//! Tables: rows whose texts stand below each other in columns.
+
+use super::colours::Shade;
+use super::pieces::{TextPiece, joined};
+use super::{ElementText, KeyValue, StatusColour, Table};
+use crate::picture::{Picture, Rect};
+
+/// Distance of two edges or centres that are aligned, in line heights.
+const ALIGNED: f32 = 0.7;
+/// Maximum gap between rows of a table, in line heights.
+const ROWS_APART: f32 = 4.5;
+/// Maximum share of rows that cross the gap between two columns, in percent.
+const CROSSING: usize = 12;
+/// Maximum rows of text in one row of a table.
+const WRAPPED: usize = 8;
+/// Columns of a picture that are searched for lines between rows.
+const PROBES: u32 = 24;
+/// Minimum step of luma at a line between rows.
+const LINE: i32 = 4;
+/// Maximum words of a label.
+const LABEL_WORDS: usize = 5;
+/// Mean length from which a column holds sentences, in characters.
+const SENTENCE: usize = 42;
+
+/// Pieces beside each other, from the left.
+#[derive(Debug, Clone)]
+pub(super) struct PieceRow {
+    pub(super) pieces: Vec<usize>,
+    pub(super) top: u32,
+    pub(super) bottom: u32,
+}
+
+/// Table or list of pairs, and the pieces it is made of.
+#[derive(Debug)]
+pub(super) enum FoundGrid {
+    Table(Table, Vec<usize>),
+    Pairs(Vec<KeyValue>, Vec<usize>),
+}
+
+/// Column of a table in pixels.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    left: u32,
+    right: u32,
+}
+
+/// Rows of pieces, from the top.
+pub(super) fn piece_rows(all: &[TextPiece], indices: &[usize]) -> Vec<PieceRow> {
+    let mut sorted = indices.to_vec();
+    sorted.sort_by_key(|at| (all[*at].middle(), all[*at].rect.x));
+    let mut rows: Vec<PieceRow> = Vec::new();
+    let mut middle = 0;
+    for at in sorted {
+        let piece = &all[at];
+        let joins = rows.last().is_some_and(|row| {
+            let height = (row.bottom - row.top).min(piece.rect.height);
+            let near = piece.middle().abs_diff(middle) * 2 <= height;
+            let free = |other: &usize| {
+                let other = &all[*other].rect;
+                other.right() <= piece.rect.x + piece.rect.height / 3
+                    || piece.rect.right() <= other.x + piece.rect.height / 3
+            };
+            near && row.pieces.iter().all(free)
+        });
+        match rows.last_mut().filter(|_| joins) {
+            Some(row) => {
+                row.pieces.push(at);
+                row.top = row.top.min(piece.rect.y);
+                row.bottom = row.bottom.max(piece.rect.bottom());
+            }
+            None => {
+                middle = piece.middle();
+                rows.push(PieceRow {
+                    pieces: vec![at],
+                    top: piece.rect.y,
+                    bottom: piece.rect.bottom(),
+                });
+            }
+        }
+    }
+    for row in &mut rows {
+        row.pieces.sort_by_key(|at| all[*at].rect.x);
+    }
+    rows
+}
+
+/// Tables and lists of pairs among pieces of one surface.
+pub(super) fn grids(all: &[TextPiece], indices: &[usize], picture: &Picture) -> Vec<FoundGrid> {
+    let rows = piece_rows(all, indices);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < rows.len() {
+        let end = chain(all, &rows[at..]) + at;
+        if end > at + 1
+            && let Some(grid) = grid(all, &rows[at..end], picture)
+        {
+            found.push(grid);
+            at = end;
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
+/// Number of rows from the first on that stand in columns.
+fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
+    if rows[0].pieces.len() < 2 {
+        return 1;
+    }
+    let mut known: Vec<Rect> = pieces_of(all, &rows[0]);
+    let (mut length, mut wide) = (1, 1);
+    let mut bottom = rows[0].bottom;
+    for row in &rows[1..] {
+        let pieces = pieces_of(all, row);
+        let height = pieces.iter().map(|rect| rect.height).max().unwrap_or(1) as f32;
+        let gap = row.top.saturating_sub(bottom) as f32;
+        let aligned = pieces
+            .iter()
+            .filter(|rect| is_aligned(&known, rect))
+            .count();
+        let columns = aligned >= 2 && aligned * 2 >= pieces.len();
+        // A wrapped cell, or a row whose other cells are empty.
+        let sparse = pieces.len() == 1 && aligned == 1 && wide >= 2 && gap <= 1.6 * height;
+        let first = pieces.len() == 1
+            && rows[0].pieces.len() == 2
+            && aligned == 1
+            && gap <= 1.6 * height
+            && all[row.pieces[0]].text.ends_with(':');
+        if gap > ROWS_APART * height || !(columns || sparse || first) {
+            break;
+        }
+        length += 1;
+        if columns {
+            wide = length;
+            for rect in &pieces {
+                if !is_aligned(&known, rect) {
+                    known.push(*rect);
+                }
+            }
+        } else if length - wide > WRAPPED {
+            break;
+        }
+        bottom = bottom.max(row.bottom);
+    }
+    // Lone texts after the last row of columns belong to it only if they wrap
+    // one of its cells.
+    while length > wide {
+        let (last, before) = (&rows[length - 1], &rows[length - 2]);
+        let height = (last.bottom - last.top) as f32;
+        if (last.top.saturating_sub(before.bottom) as f32) <= 0.6 * height
+            || all[last.pieces[0]].text.ends_with(':')
+        {
+            break;
+        }
+        length -= 1;
+    }
+    length
+}
+
+fn pieces_of(all: &[TextPiece], row: &PieceRow) -> Vec<Rect> {
+    row.pieces.iter().map(|at| all[*at].rect).collect()
+}
+
+/// True if a box shares an edge or the centre with one of the known columns, or
+/// most of its width with just one of them.
+fn is_aligned(known: &[Rect], rect: &Rect) -> bool {
+    let near = (ALIGNED * rect.height as f32) as u32;
+    let overlap = |other: &Rect| {
+        let shared = other
+            .right()
+            .min(rect.right())
+            .saturating_sub(other.x.max(rect.x));
+        shared * 2 >= other.width.min(rect.width)
+    };
+    let edge = |other: &Rect| {
+        let centres = (other.x + other.width / 2).abs_diff(rect.x + rect.width / 2);
+        other.x.abs_diff(rect.x) <= near
+            || other.right().abs_diff(rect.right()) <= near
+            || centres <= near
+    };
+    known.iter().any(edge) || known.iter().filter(|other| overlap(other)).count() == 1
+}
+
+/// Table or pairs of rows that stand in columns.
+fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<FoundGrid> {
+    let columns = columns(all, rows);
+    if columns.len() < 2 {
+        return None;
+    }
+    let cells: Vec<Vec<Vec<TextPiece>>> =
+        rows.iter().map(|row| cells(all, row, &columns)).collect();
+    let used: Vec<usize> = rows
+        .iter()
+        .flat_map(|row| row.pieces.iter().copied())
+        .collect();
+    let groups = grouped(all, rows, &cells, picture);
+    let texts: Vec<Vec<ElementText>> = (groups.iter())
+        .map(|group| {
+            (0..columns.len())
+                .map(|column| joined(group.iter().flat_map(|row| &cells[*row][column])))
+                .collect()
+        })
+        .collect();
+    let filled = |row: &Vec<ElementText>| row.iter().filter(|cell| !cell.is_empty()).count();
+    let full = texts.iter().filter(|row| filled(row) >= 2).count();
+    let head = has_head(all, rows, &groups, &texts);
+    if !head && columns.len() == 2 {
+        let pairs = pairs(&texts);
+        if let Some(pairs) = pairs {
+            return Some(FoundGrid::Pairs(pairs, used));
+        }
+    }
+    let sentences = |column: usize| {
+        let lengths = texts.iter().map(|row| row[column].text.chars().count());
+        lengths.sum::<usize>() > SENTENCE * texts.len()
+    };
+    let prose = !head
+        && (0..columns.len())
+            .filter(|column| sentences(*column))
+            .count()
+            * 2
+            >= columns.len();
+    let enough = full >= 3 || (full == 2 && (columns.len() >= 3 || head));
+    if prose || !enough {
+        return None;
+    }
+    let mut texts = texts.into_iter();
+    let head = if head { texts.next() } else { None };
+    let table = Table {
+        head,
+        rows: texts.collect(),
+    };
+    Some(FoundGrid::Table(table, used))
+}
+
+/// Columns: between gaps that next to no row crosses.
+fn columns(all: &[TextPiece], rows: &[PieceRow]) -> Vec<Span> {
+    let all_rows: Vec<_> = rows.iter().map(|row| pieces_of(all, row)).collect();
+    // A piece over several texts of another row is no measure of a column.
+    let spans = |rect: &Rect| {
+        all_rows.iter().any(|row| {
+            let under = |other: &&Rect| {
+                let shared = other
+                    .right()
+                    .min(rect.right())
+                    .saturating_sub(other.x.max(rect.x));
+                shared * 2 > other.width
+            };
+            row.iter().filter(under).count() >= 2
+        })
+    };
+    let mut edges = Vec::new();
+    let mut wide = 0;
+    for row in &all_rows {
+        let measures: Vec<_> = row.iter().filter(|rect| !spans(rect)).collect();
+        wide += usize::from(!measures.is_empty());
+        for rect in measures {
+            edges.push((rect.x, 1_isize));
+            edges.push((rect.right(), -1));
+        }
+    }
+    edges.sort_unstable();
+    let crossing = (wide * CROSSING / 100) as isize;
+    let mut columns: Vec<Span> = Vec::new();
+    let (mut depth, mut start) = (0, None);
+    for (x, change) in edges {
+        depth += change;
+        if depth > crossing {
+            start.get_or_insert(x);
+        } else if let Some(left) = start.take() {
+            columns.push(Span { left, right: x });
+        }
+    }
+    // With a few rows allowed to cross, a column of few texts may be missed.
+    if crossing > 0 {
+        for rect in all_rows.iter().flatten().filter(|rect| !spans(rect)) {
+            let apart = |span: &Span| rect.right() <= span.left || span.right <= rect.x;
+            if columns.iter().all(apart) {
+                columns.push(Span {
+                    left: rect.x,
+                    right: rect.right(),
+                });
+            }
+        }
+        columns.sort_by_key(|span| span.left);
+    }
+    columns
+}
+
+/// Pieces of a row by column; one over several columns is cut between its
+/// words, where the columns are parted.
+fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPiece>> {
+    let mut cells = vec![Vec::new(); columns.len()];
+    for piece in row.pieces.iter().map(|at| &all[*at]) {
+        let touched = |left: u32, right: u32| {
+            let shared = |span: &Span| right.min(span.right).saturating_sub(left.max(span.left));
+            let most = (0..columns.len()).max_by_key(|at| shared(&columns[*at]));
+            let distance = |span: &Span| {
+                let middle = (left + right) / 2;
+                middle.abs_diff((span.left + span.right) / 2)
+            };
+            most.filter(|at| shared(&columns[*at]) > 0)
+                .unwrap_or_else(|| {
+                    (0..columns.len())
+                        .min_by_key(|at| distance(&columns[*at]))
+                        .unwrap_or_default()
+                })
+        };
+        let words = piece.words();
+        let crossed = (columns.iter())
+            .filter(|span| {
+                let shared = (piece.rect.right().min(span.right))
+                    .saturating_sub(piece.rect.x.max(span.left));
+                shared as f32 > 0.5 * piece.height()
+            })
+            .count();
+        if crossed < 2 || words.len() < 2 || row.pieces.len() == 1 {
+            cells[touched(piece.rect.x, piece.rect.right())].push(piece.clone());
+            continue;
+        }
+        let mut groups: Vec<(usize, std::ops::Range<usize>, u32, u32)> = Vec::new();
+        for (word, left, right) in words {
+            let column = touched(left, right);
+            match groups.last_mut().filter(|group| group.0 == column) {
+                Some(group) => (group.1.end, group.3) = (word.end, right),
+                None => groups.push((column, word, left, right)),
+            }
+        }
+        for (column, range, left, right) in groups {
+            cells[column].push(piece.part(range, left, right));
+        }
+    }
+    cells
+}
+
+/// Rows of text of each row of the table.
+fn grouped(
+    all: &[TextPiece],
+    rows: &[PieceRow],
+    cells: &[Vec<Vec<TextPiece>>],
+    picture: &Picture,
+) -> Vec<Vec<usize>> {
+    let each = || (0..rows.len()).map(|at| vec![at]).collect::<Vec<_>>();
+    if rows.len() < 3 {
+        return each();
+    }
+    let parted: Vec<bool> = (rows.windows(2))
+        .map(|pair| is_parted(all, &pair[0], &pair[1], picture))
+        .collect();
+    let lines = parted.iter().filter(|parted| **parted).count();
+    let mut groups: Vec<Vec<usize>> = vec![vec![0]];
+    if lines >= 2 {
+        for at in 1..rows.len() {
+            match groups.last_mut().filter(|_| !parted[at - 1]) {
+                Some(group) => group.push(at),
+                None => groups.push(vec![at]),
+            }
+        }
+        if groups.iter().all(|group| group.len() <= WRAPPED) && is_plausible(&groups, cells) {
+            return groups;
+        }
+    }
+    let filled = |at: usize| cells[at].iter().filter(|cell| !cell.is_empty()).count();
+    let mut counts: Vec<_> = (0..rows.len()).map(filled).collect();
+    counts.sort_unstable();
+    let usual = counts[counts.len() / 2].max(2);
+    let gap = |at: usize| rows[at].top.saturating_sub(rows[at - 1].bottom);
+    let begins = |at: usize| !cells[at][0].is_empty() || filled(at) >= usual;
+    let mut gaps: Vec<_> = (1..rows.len()).filter(|at| begins(*at)).map(gap).collect();
+    gaps.sort_unstable();
+    let between = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
+    let mut groups: Vec<Vec<usize>> = vec![vec![0]];
+    for at in 1..rows.len() {
+        let height = rows[at].bottom - rows[at].top;
+        let near = gap(at) * 10 <= height * 7;
+        let wraps = near
+            && ((cells[at][0].is_empty() && filled(at) <= usual.div_ceil(2))
+                || (gap(at) * 2 < between && filled(at) < usual.max(filled(at - 1))));
+        match groups
+            .last_mut()
+            .filter(|group| wraps && group.len() < WRAPPED)
+        {
+            Some(group) => group.push(at),
+            None => groups.push(vec![at]),
+        }
+    }
+    groups
+}
+
+/// True if no group is several rows of the table: a column in which most groups
+/// have many texts would show that lines were missed.
+fn is_plausible(groups: &[Vec<usize>], cells: &[Vec<Vec<TextPiece>>]) -> bool {
+    let crowded = groups.iter().filter(|group| {
+        let columns = cells[group[0]].len();
+        let several = |column: &usize| {
+            group
+                .iter()
+                .filter(|row| !cells[**row][*column].is_empty())
+                .count()
+                >= 2
+        };
+        group.len() >= 2 && (0..columns).filter(several).count() * 10 > columns * 7 && columns > 2
+    });
+    crowded.count() * 3 <= groups.len()
+}
+
+/// True if a line or a change of surface is drawn between two rows.
+fn is_parted(all: &[TextPiece], upper: &PieceRow, lower: &PieceRow, picture: &Picture) -> bool {
+    let (top, bottom) = (
+        upper.bottom,
+        lower.top.min(picture.height.saturating_sub(1)),
+    );
+    if top + 2 > bottom {
+        return false;
+    }
+    let rects = || (upper.pieces.iter().chain(&lower.pieces)).map(|at| all[*at].rect);
+    let left = rects().map(|rect| rect.x).min().unwrap_or_default();
+    let right = rects().map(|rect| rect.right()).max().unwrap_or_default();
+    let right = right.min(picture.width.saturating_sub(1));
+    let steps = (0..PROBES).map(|at| left + right.saturating_sub(left) * at / PROBES);
+    let edges = steps.filter(|x| {
+        (top..bottom).any(|y| {
+            let (here, below) = (Shade::at(picture, *x, y), Shade::at(picture, *x, y + 1));
+            (here.y - below.y).abs() >= LINE
+        })
+    });
+    edges.count() as u32 * 10 >= PROBES * 6
+}
+
+/// True if the first row names the columns: it has none of the values that a
+/// column below it has, or it looks different.
+fn has_head(
+    all: &[TextPiece],
+    rows: &[PieceRow],
+    groups: &[Vec<usize>],
+    texts: &[Vec<ElementText>],
+) -> bool {
+    let [head, body @ ..] = texts else {
+        return false;
+    };
+    let named: Vec<_> = head.iter().filter(|cell| !cell.is_empty()).collect();
+    let plain = |cell: &&&ElementText| {
+        let count = cell.text.split_whitespace().count();
+        !is_value(&cell.text) && count <= LABEL_WORDS && !cell.fill.is_hue()
+    };
+    let short = named.iter().filter(plain).count();
+    if body.is_empty() || named.len() < 2 || short * 4 < named.len() * 3 {
+        return false;
+    }
+    if named.iter().any(|cell| cell.text.ends_with(':')) && named.len() <= 2 {
+        return false;
+    }
+    let repeated = named
+        .iter()
+        .filter(|cell| body.iter().flatten().any(|other| other.text == cell.text));
+    if repeated.count() * 2 > named.len() {
+        return false;
+    }
+    // A column of values below a name.
+    let values = (0..head.len()).any(|column| {
+        let below = || {
+            body.iter()
+                .map(|row| &row[column])
+                .filter(|cell| !cell.is_empty())
+        };
+        let count = below().count();
+        let special = below()
+            .filter(|cell| is_value(&cell.text) || cell.fill.is_hue() || cell.ink.is_hue())
+            .count();
+        count > 0 && special * 2 > count && plain(&&&head[column]) && !head[column].ink.is_hue()
+    });
+    let of = |group: &Vec<usize>| {
+        let pieces: Vec<_> = (group.iter())
+            .flat_map(|row| &rows[*row].pieces)
+            .map(|at| &all[*at])
+            .collect();
+        let count = pieces.len().max(1);
+        let height = pieces
+            .iter()
+            .map(|piece| piece.rect.height as usize)
+            .sum::<usize>()
+            / count;
+        let shade = pieces.get(pieces.len() / 2).map(|piece| piece.surface);
+        (height, shade.unwrap_or_default())
+    };
+    let (height, shade) = of(&groups[0]);
+    let others: Vec<_> = groups[1..].iter().map(of).collect();
+    let higher = others
+        .iter()
+        .filter(|(other, _)| height.abs_diff(*other) * 10 > height)
+        .count();
+    let apart = others
+        .iter()
+        .filter(|(_, other)| shade.differs(*other))
+        .count();
+    let different = higher * 4 > others.len() * 3 || apart * 4 > others.len() * 3;
+    let letters = |text: &str| text.chars().any(char::is_lowercase);
+    let capitals = named.iter().all(|cell| !letters(&cell.text))
+        && body.iter().flatten().any(|cell| letters(&cell.text));
+    let grey = named.iter().all(|cell| cell.ink == StatusColour::Grey)
+        && body
+            .iter()
+            .flatten()
+            .any(|cell| !cell.is_empty() && cell.ink != StatusColour::Grey);
+    let enough = head.len() >= 3 || body.len() >= 2;
+    capitals || (enough && (values || different || grey))
+}
+
+/// Pairs of a label and a value, if the first column holds labels.
+fn pairs(texts: &[Vec<ElementText>]) -> Option<Vec<KeyValue>> {
+    let labels = || texts.iter().map(|row| &row[0]);
+    let count = texts.len();
+    let colons = labels().filter(|label| label.text.ends_with(':')).count();
+    let short = |label: &ElementText| {
+        let words = label.text.split_whitespace().count();
+        (1..=LABEL_WORDS).contains(&words) && !is_value(&label.text)
+    };
+    let named = labels().filter(|label| short(label)).count();
+    let mut distinct: Vec<_> = labels().map(|label| label.text.as_str()).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let looks = |label: &ElementText| (label.ink, label.fill);
+    let other = texts
+        .iter()
+        .filter(|row| looks(&row[0]) != looks(&row[1]))
+        .count();
+    let kinds = texts.iter().filter(|row| is_value(&row[1].text)).count();
+    let likely = colons * 2 > count || (count >= 3 && (other * 2 > count || kinds * 3 >= count));
+    if !likely || named * 10 < count * 8 || distinct.len() * 10 < count * 8 {
+        return None;
+    }
+    let pair = |row: &Vec<ElementText>| {
+        let mut key = row[0].clone();
+        key.text
+            .truncate(key.text.trim_end_matches([':', ' ']).len());
+        KeyValue {
+            key,
+            value: row[1].clone(),
+        }
+    };
+    Some(texts.iter().map(pair).collect())
+}
+
+/// True for a number with or without its unit, a time, a date or a version: a
+/// text of which at least a third is digits, or that begins with one and is
+/// short.
+pub(super) fn is_value(text: &str) -> bool {
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    let all = text.chars().filter(|c| !c.is_whitespace()).count();
+    let signs = [
+        '+', '-', '<', '>', '~', '≤', '≥', '×', '$', '€', '£', '¥', '.', '−',
+    ];
+    let starts = text
+        .trim_start_matches(signs)
+        .starts_with(|c: char| c.is_numeric());
+    digits > 0
+        && (digits * 3 >= all || (starts && text.split_whitespace().count() <= 3 && all <= 12))
+}
