@@ -89,7 +89,10 @@ pub fn is_misread(a: &str, b: &str) -> bool {
     let words = |text: &str| -> Vec<Vec<char>> {
         let lower = text.to_lowercase();
         let words = lower.split(|c: char| !c.is_alphanumeric());
-        words.filter(|word| !word.is_empty()).map(|word| word.chars().collect()).collect()
+        words
+            .filter(|word| !word.is_empty())
+            .map(|word| word.chars().collect())
+            .collect()
     };
     let (a, b) = (words(a), words(b));
     if a.len() != b.len() {
@@ -150,7 +153,10 @@ mod tests {
         ] {
             assert_eq!(label_of(text), None, "{text}");
         }
-        assert_eq!(label_of(&"word ".repeat(9).replace("word", &"a".repeat(20))), None);
+        assert_eq!(
+            label_of(&"word ".repeat(9).replace("word", &"a".repeat(20))),
+            None
+        );
     }
 
     #[test]

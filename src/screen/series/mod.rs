@@ -63,7 +63,12 @@ pub fn series_key(place: &str, label: &str, unit: Unit) -> String {
     // The count of a place is no text that was read.
     let (kind, title) = place.split_once(' ').unwrap_or((place, ""));
     let parts: Vec<String> = label.split(PART).map(fold).collect();
-    format!("{kind}/{}/{}/{}", fold(title), parts.join("."), unit.as_str())
+    format!(
+        "{kind}/{}/{}/{}",
+        fold(title),
+        parts.join("."),
+        unit.as_str()
+    )
 }
 
 /// Numbers of a frame that OCR has read, at most [`MOST_NUMBERS`].
@@ -73,7 +78,7 @@ pub fn numbers_of(frame: &RedactedFrame) -> Vec<ScreenNumber> {
 
 /// Numbers of a layout, in its order, at most [`MOST_NUMBERS`].
 pub fn numbers_in(layout: &Layout) -> Vec<ScreenNumber> {
-    let mut found = Collector {
+    let mut found = NumberCollector {
         size: (layout.width, layout.height),
         numbers: Vec::new(),
     };
@@ -86,21 +91,39 @@ pub fn numbers_in(layout: &Layout) -> Vec<ScreenNumber> {
     numbers
 }
 
-struct Collector {
+struct NumberCollector {
     size: (u32, u32),
     numbers: Vec<ScreenNumber>,
 }
 
-impl Collector {
+impl NumberCollector {
     fn element(&mut self, element: &Element) {
         let kind = element.content.kind();
-        let title = element.title.as_ref().and_then(|title| label_of(&title.text));
+        let title = element
+            .title
+            .as_ref()
+            .and_then(|title| label_of(&title.text));
         let place = match title {
             Some(title) => format!("{kind} {title}"),
             None => kind.to_owned(),
         };
         match &element.content {
-            Content::Card(card) => self.pair(&place, &card.label, &card.value),
+            Content::Card(card) => {
+                // "limit 800 ms" is compared with the value; the other text
+                // names it.
+                let compared = |text: &ElementText| {
+                    labelled(&text.text).is_some_and(|(_, limit)| {
+                        counted_quantity(&card.value.text)
+                            .is_some_and(|value| value.unit == limit.unit)
+                    })
+                };
+                let note = card.note.as_ref();
+                let label = match note.filter(|note| compared(&card.label) && !compared(note)) {
+                    Some(note) => note,
+                    None => &card.label,
+                };
+                self.pair(&place, label, &card.value);
+            }
             Content::KeyValues(pairs) => {
                 for KeyValue { key, value } in pairs {
                     self.pair(&place, key, value);
@@ -161,12 +184,20 @@ impl Collector {
                     None if numeric.len() == 1 => subject.clone(),
                     None => continue,
                 };
-                self.add(place, label, quantity, &[&row[*subject_cell], &row[*column]]);
+                self.add(
+                    place,
+                    label,
+                    quantity,
+                    &[&row[*subject_cell], &row[*column]],
+                );
             }
         }
     }
 
     fn add(&mut self, place: &str, label: String, quantity: Quantity, texts: &[&ElementText]) {
+        let quantity = texts.last().map_or(quantity, |value| {
+            of_processors(&label, &value.text, quantity)
+        });
         let quotes = texts.iter().map(|text| NumberQuote {
             text: text.text.clone(),
             bounds: self.bounds(text.rect),
@@ -181,7 +212,8 @@ impl Collector {
     }
 
     fn bounds(&self, rect: Rect) -> [u16; 4] {
-        let of = |at: u32, size: u32| (u64::from(at) * 1000 / u64::from(size.max(1))).min(1000) as u16;
+        let of =
+            |at: u32, size: u32| (u64::from(at) * 1000 / u64::from(size.max(1))).min(1000) as u16;
         let (width, height) = self.size;
         [
             of(rect.y, height),
@@ -189,6 +221,21 @@ impl Collector {
             of(rect.bottom(), height),
             of(rect.right(), width),
         ]
+    }
+}
+
+/// Share of processors, of which `250m` is a quarter of one, not minutes.
+fn of_processors(label: &str, text: &str, quantity: Quantity) -> Quantity {
+    let mut words = label.split(|c: char| !c.is_alphanumeric());
+    let processors =
+        words.any(|word| ["cpu", "cpus", "core", "cores"].contains(&word.to_lowercase().as_str()));
+    let digits = text.trim().strip_suffix('m').unwrap_or_default();
+    match processors && digits.ends_with(|c: char| c.is_ascii_digit()) {
+        true => Quantity {
+            value: quantity.value / 60_000.0,
+            unit: Unit::None,
+        },
+        false => quantity,
     }
 }
 
@@ -219,7 +266,9 @@ fn labelled(text: &str) -> Option<(String, Quantity)> {
     // The number first: its unit is known before the label.
     if let Some((quantity, rest)) = numbers::leading(text) {
         let rest = rest.trim();
-        let plain = rest.chars().all(|c| c.is_alphabetic() || " -_()".contains(c));
+        let plain = rest
+            .chars()
+            .all(|c| c.is_alphabetic() || " -_()".contains(c));
         let label = label_of(rest).filter(|label| plain && few(label))?;
         // "3 days ago" and "5 min read" are times.
         return (quantity.unit != Unit::Seconds).then_some((label, quantity));

@@ -40,7 +40,9 @@ pub fn counted_quantity(text: &str) -> Option<Quantity> {
 
 /// Number at the start of a text, and the text after its unit.
 pub(super) fn leading(text: &str) -> Option<(Quantity, &str)> {
-    let text = text.trim().trim_start_matches(['<', '>', '≈', '~', '≤', '≥']);
+    let text = text
+        .trim()
+        .trim_start_matches(['<', '>', '≈', '~', '≤', '≥']);
     let text = text.trim_start();
     let (sign, text) = match text.strip_prefix(['-', '−', '–']) {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_digit() || currency(c).is_some()) => {
@@ -69,7 +71,8 @@ pub(super) fn leading(text: &str) -> Option<(Quantity, &str)> {
     // date or a ratio.
     let ends = |c: char| !(c.is_alphanumeric() || "_/:@#*=".contains(c));
     let after = rest.trim_start();
-    let ratio = after.starts_with(['/', ':']) || after.starts_with("of ") || after.starts_with("x ");
+    let ratio =
+        after.starts_with(['/', ':']) || after.starts_with("of ") || after.starts_with("x ");
     let to = after.trim_start_matches(['-', '–', '~']);
     let range = to != after && to.starts_with(|c: char| c.is_ascii_digit());
     let range = range && !rest.starts_with(' ');
@@ -123,7 +126,8 @@ fn number_length(text: &str) -> usize {
         let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
         if c.is_ascii_digit() {
             end = next;
-        } else if "., \u{a0}\u{202f}\u{2009}'’".contains(c) && at == end && digit(next) && at > 0 {
+        } else if "., \u{a0}\u{202f}\u{2009}'’".contains(c) && at == end && digit(next) && at > 0
+        {
             // A blank joins groups of three only.
             let group = (0..3).all(|nth| digit(next + nth)) && !digit(next + 3);
             if !(".,".contains(c) || group) {
@@ -150,7 +154,9 @@ fn number(text: &str) -> Option<f64> {
         return None;
     }
     let grouped = |groups: &[&str]| {
-        let short = groups.first().is_some_and(|first| first.len() <= 3 && *first != "0");
+        let short = groups
+            .first()
+            .is_some_and(|first| first.len() <= 3 && *first != "0");
         short && groups.iter().skip(1).all(|group| group.len() == 3)
     };
     let last = separators.last().copied();
@@ -161,7 +167,11 @@ fn number(text: &str) -> Option<f64> {
         (all, Some(last)) => all.iter().filter(|c| **c == last).count() == 1 && ".,".contains(last),
         (_, None) => false,
     };
-    let whole = if decimal { &groups[..groups.len() - 1] } else { &groups[..] };
+    let whole = if decimal {
+        &groups[..groups.len() - 1]
+    } else {
+        &groups[..]
+    };
     // Separators of thousands are all the same.
     let between = &separators[..whole.len() - 1];
     let same = between.windows(2).all(|pair| pair[0] == pair[1]);
@@ -188,7 +198,13 @@ fn word(text: &str) -> (&str, &str) {
 fn with_unit(value: f64, rest: &str) -> Option<(Quantity, &str)> {
     if let Some((seconds, rest)) = duration(value, rest) {
         let unit = Unit::Seconds;
-        return Some((Quantity { value: seconds, unit }, rest));
+        return Some((
+            Quantity {
+                value: seconds,
+                unit,
+            },
+            rest,
+        ));
     }
     let (first, after) = word(rest);
     if first.is_empty() {
@@ -196,7 +212,13 @@ fn with_unit(value: f64, rest: &str) -> Option<(Quantity, &str)> {
         return Some((Quantity { value, unit }, rest));
     }
     if let Some((scale, unit)) = unit(first) {
-        return Some((Quantity { value: value * scale, unit }, after));
+        return Some((
+            Quantity {
+                value: value * scale,
+                unit,
+            },
+            after,
+        ));
     }
     let attached = !rest.starts_with([' ', '\u{a0}', '\u{202f}']);
     if let Some(scale) = prefix(first) {
@@ -204,8 +226,20 @@ fn with_unit(value: f64, rest: &str) -> Option<(Quantity, &str)> {
         // "1.2 k req/s"
         let (second, behind) = word(after);
         return Some(match unit(second) {
-            Some((more, unit)) => (Quantity { value: value * more, unit }, behind),
-            None => (Quantity { value, unit: Unit::None }, after),
+            Some((more, unit)) => (
+                Quantity {
+                    value: value * more,
+                    unit,
+                },
+                behind,
+            ),
+            None => (
+                Quantity {
+                    value,
+                    unit: Unit::None,
+                },
+                after,
+            ),
         });
     }
     // Letters attached to digits are a name: "7zip", "2nd".
@@ -242,7 +276,9 @@ fn time(word: &str) -> Option<f64> {
 /// Duration of one unit of time or several that get smaller: `3d 4h`.
 fn duration(value: f64, rest: &str) -> Option<(f64, &str)> {
     let letters = |text: &str| {
-        let end = text.find(|c: char| !c.is_alphabetic()).unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(text.len());
         (text[..end].to_owned(), end)
     };
     let start = rest.trim_start_matches([' ', '\u{a0}', '\u{202f}']);
@@ -414,7 +450,10 @@ mod tests {
             ("£5", 5.0, Gbp),
         ] {
             let (read, of) = read(text).unwrap_or_else(|| panic!("{text} is a number"));
-            assert!((read - value).abs() <= value.abs() * 1e-12, "{text}: {read}");
+            assert!(
+                (read - value).abs() <= value.abs() * 1e-12,
+                "{text}: {read}"
+            );
             assert_eq!(of, unit, "{text}");
         }
     }
@@ -482,7 +521,13 @@ mod tests {
         assert_eq!(read("48 errors"), Some(48.0));
         assert_eq!(read("12 failed logins"), Some(12.0));
         assert_eq!(read("12.4 %"), Some(12.4));
-        for text in ["3 days ago", "3 d ago", "2 things we have to do", "1 v2", "7 at 10"] {
+        for text in [
+            "3 days ago",
+            "3 d ago",
+            "2 things we have to do",
+            "1 v2",
+            "7 at 10",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -64,7 +64,8 @@ fn read(elements: Vec<Element>) -> Vec<(String, String, String)> {
 }
 
 fn owned(rows: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
-    let owned = |(a, b, c): &(&str, &str, &str)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned());
+    let owned =
+        |(a, b, c): &(&str, &str, &str)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned());
     rows.iter().map(owned).collect()
 }
 
@@ -144,9 +145,46 @@ fn cells_are_labelled_by_their_row_and_column() {
 }
 
 #[test]
+fn a_limit_is_not_the_label_of_what_it_limits() {
+    let of = |label: &str, note: &str, value: &str| {
+        let card = Content::Card(Card {
+            label: text(label),
+            value: text(value),
+            note: Some(text(note)),
+        });
+        read(vec![element(card, None)])
+    };
+    let rate = owned(&[("card", "5xx error rate", "12.4 %")]);
+    assert_eq!(of("limit 1%", "5xx error rate", "12.4%"), rate);
+    assert_eq!(of("5xx error rate", "limit 1%", "12.4%"), rate);
+    let logins = owned(&[("card", "Failed logins, 1 minute", "48")]);
+    assert_eq!(of("Failed logins, 1 minute", "usual: 2", "48"), logins);
+}
+
+#[test]
+fn thousandths_of_a_processor_are_no_minutes() {
+    let pods = table(&[
+        &["Name", "CPU", "Age"],
+        &["checkout", "250m", "12m"],
+        &["cart", "1", "3d"],
+    ]);
+    assert_eq!(
+        read(vec![element(pods, None)]),
+        owned(&[
+            ("table", "checkout · CPU", "0.25"),
+            ("table", "checkout · Age", "12 min"),
+            ("table", "cart · CPU", "1"),
+            ("table", "cart · Age", "3 d"),
+        ])
+    );
+}
+
+#[test]
 fn equal_places_are_told_apart_by_order_and_count() {
     let cards = |values: &[&str]| {
-        let cards = values.iter().map(|value| element(card("Errors", value), None));
+        let cards = values
+            .iter()
+            .map(|value| element(card("Errors", value), None));
         read(cards.collect())
     };
     assert_eq!(
