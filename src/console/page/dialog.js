@@ -57,7 +57,7 @@ export async function known() {
 const KEYS = {
   'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
   a: 'Acknowledge', c: 'Close with a reason', r: 'Reopen', n: 'Add note', '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
-  '1 to 7': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
+  '1 to 8': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
 };
 
 export function help() {

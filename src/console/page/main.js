@@ -11,13 +11,14 @@ import { refresh, show as showIncident } from './incident.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
 import { find, prepare as prepareSearch } from './search.js';
+import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
 import { Triage } from './triage.js';
 import { Player } from './whep.js';
 
 /** @import {Agent, Finding, List, Stream} from './types' */
 
-const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup'];
+const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup', 'series'];
 /** Polling interval in ms without a stream, for rejected connections. */
 const LOOK_AGAIN = 3000;
 
@@ -73,6 +74,7 @@ async function route() {
     } else if (view === 'setup') await showSetup();
     else if (view === 'history') await showHistory(query);
     else if (view === 'handover') await showHandover(query);
+    else if (view === 'series') await showSeries(query);
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
     if (view === wanted) say(words(error));

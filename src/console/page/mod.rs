@@ -49,6 +49,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "report.js",
     "rows.js",
     "search.js",
+    "series.js",
     "setup.js",
     "span.js",
     "triage.js",
