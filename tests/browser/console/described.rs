@@ -285,7 +285,7 @@ fn the_description_states_the_limits() {
             }
         }
     }
-    assert_eq!((sizes, places), (5, 5));
+    assert_eq!((sizes, places), (6, 6));
     let mut boxes = 0;
     for schema in document["components"]["schemas"]
         .as_object()
