@@ -3,7 +3,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
-use watchtower::app::cli::Cli;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use watchtower::app::cli::{Cli, Command};
 
 /// From this size on memory goes back to the system when it is freed. Pictures
 /// would otherwise be cut out of ever more of glibc's arenas, one a thread, and
@@ -37,9 +38,17 @@ fn main() -> ExitCode {
         .filter(|wanted| !wanted.is_empty())
         .and_then(|wanted| EnvFilter::try_new(wanted).ok())
         .unwrap_or_else(|| EnvFilter::new(LOGGED));
-    let terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // Standard output of this command is JSON.
+    let explains = matches!(cli.command, Command::Explain(_));
+    let writer = match explains {
+        true => BoxMakeWriter::new(std::io::stderr),
+        false => BoxMakeWriter::new(std::io::stdout),
+    };
+    let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let terminal = colours && !explains;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_writer(writer)
         .with_ansi(terminal)
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread()

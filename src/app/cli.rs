@@ -32,6 +32,9 @@ pub enum Command {
     /// Evaluate the analysts on a labelled recording: precision, recall, time
     /// to detect, duplicates, data sent.
     Eval(EvalArgs),
+    /// Print the elements of a screen (tables, cards, badges, log lines ...) as
+    /// JSON, and draw them over the picture.
+    Explain(ExplainArgs),
     /// Run one analyst on a stream of a remote server, over WebRTC (WHEP). The
     /// server's token is read from WATCHTOWER_CONSOLE_TOKEN.
     Agent(AgentArgs),
@@ -158,6 +161,22 @@ fn some_time(text: &str) -> Result<Duration, String> {
         Ok(time) if time >= Duration::from_millis(100) => Ok(time),
         _ => Err("expected a duration of at least 100ms, e.g. 5s".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Screenshot, PNG or JPEG.
+    #[arg(value_name = "PICTURE")]
+    pub picture: PathBuf,
+    /// Also draw the elements over the redacted picture, into this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Analyst configuration file, for its redaction settings [default: secrets
+    /// are redacted].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub ocr: OcrModels,
 }
 
 /// Recording to play, and configuration of the analysts and the server.

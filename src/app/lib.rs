@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 mod decoders;
 pub mod eval;
+mod explain;
 mod metrics;
 pub mod print;
 pub mod private;

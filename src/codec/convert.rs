@@ -120,7 +120,16 @@ impl Colorimetry {
 fn is_rgb(format: Pixel) -> bool {
     matches!(
         format,
-        Pixel::GBRP | Pixel::GBRP9LE | Pixel::GBRP10LE | Pixel::GBRP12LE | Pixel::GBRP14LE
+        Pixel::GBRP
+            | Pixel::GBRP9LE
+            | Pixel::GBRP10LE
+            | Pixel::GBRP12LE
+            | Pixel::GBRP14LE
+            | Pixel::PAL8
+            | Pixel::RGB24
+            | Pixel::RGBA
+            | Pixel::RGB48BE
+            | Pixel::RGBA64BE
     )
 }
 

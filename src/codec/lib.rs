@@ -26,6 +26,7 @@ mod jpeg;
 pub mod metrics;
 mod publish;
 mod session;
+mod still;
 mod transcode;
 mod video;
 
@@ -44,6 +45,7 @@ pub use crate::file_source::{FileSourceError, RECORDED_AT, pictures};
 pub use decode::{DecodeEnd, Decoder, DecoderOpenError};
 pub use jpeg::encode_jpeg;
 pub use publish::{FilePublishError, PublishSummary, UrlError, publish};
+pub use still::{PictureFileError, read_picture};
 pub use transcode::supply;
 
 /// Initialises FFmpeg, before any other use; further calls cost nothing.

@@ -6,6 +6,7 @@ mod common;
 mod access;
 mod eval;
 mod exchange;
+mod explain;
 mod fallback;
 mod gemini;
 mod incidents;

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::grid::{PieceRow, piece_rows};
 use super::pieces::{TextPiece, joined};
-use super::{Content, ElementText, KeyValue, LogLine, StatusColour};
+use super::{ElementContent, ElementText, KeyValue, LogLine, StatusColour};
 
 /// Minimum height of a heading, in usual heights of its surface, in percent.
 const HEADING: u32 = 128;
@@ -55,7 +55,7 @@ static PAIR: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Elements of the pieces left over on a surface, each with its pieces.
-pub(super) fn blocks(all: &[TextPiece], indices: &[usize]) -> Vec<(Content, Vec<usize>)> {
+pub(super) fn blocks(all: &[TextPiece], indices: &[usize]) -> Vec<(ElementContent, Vec<usize>)> {
     let mut rows = piece_rows(all, indices);
     let mut found = Vec::new();
     logs(all, &mut rows, &mut found);
@@ -74,9 +74,9 @@ pub(super) fn blocks(all: &[TextPiece], indices: &[usize]) -> Vec<(Content, Vec<
                 && words <= HEADING_WORDS
                 && text.text.chars().any(char::is_alphabetic);
             if is_badge(&text) {
-                found.push((Content::Badge(text), phrase));
+                found.push((ElementContent::Badge(text), phrase));
             } else if heading {
-                found.push((Content::Heading(text), phrase));
+                found.push((ElementContent::Heading(text), phrase));
             } else if let Some(paragraph) =
                 open.iter_mut().find(|open| continues(all, open, &phrase))
             {
@@ -88,7 +88,7 @@ pub(super) fn blocks(all: &[TextPiece], indices: &[usize]) -> Vec<(Content, Vec<
     }
     for paragraph in open {
         let text = joined(paragraph.iter().map(|at| &all[*at]));
-        found.push((Content::Prose(text), paragraph));
+        found.push((ElementContent::Prose(text), paragraph));
     }
     found
 }
@@ -149,7 +149,11 @@ fn is_badge(text: &ElementText) -> bool {
 }
 
 /// Takes the rows that begin with a time, or with a level below such ones.
-fn logs(all: &[TextPiece], rows: &mut Vec<PieceRow>, found: &mut Vec<(Content, Vec<usize>)>) {
+fn logs(
+    all: &[TextPiece],
+    rows: &mut Vec<PieceRow>,
+    found: &mut Vec<(ElementContent, Vec<usize>)>,
+) {
     let text_of = |row: &PieceRow| joined(row.pieces.iter().map(|at| &all[*at])).text;
     let entry = |row: &PieceRow| {
         let text = text_of(row);
@@ -198,7 +202,7 @@ fn logs(all: &[TextPiece], rows: &mut Vec<PieceRow>, found: &mut Vec<(Content, V
             .flat_map(|row| row.pieces.iter().copied())
             .collect();
         let text = joined(pieces.iter().map(|at| &all[*at]));
-        found.push((Content::LogLine(log_line(text)), pieces));
+        found.push((ElementContent::LogLine(log_line(text)), pieces));
         taken[at..end].fill(true);
         at = end;
     }
@@ -240,7 +244,11 @@ fn log_line(text: ElementText) -> LogLine {
 }
 
 /// Takes lines below each other in a font of one width with many signs.
-fn code(all: &[TextPiece], rows: &mut Vec<PieceRow>, found: &mut Vec<(Content, Vec<usize>)>) {
+fn code(
+    all: &[TextPiece],
+    rows: &mut Vec<PieceRow>,
+    found: &mut Vec<(ElementContent, Vec<usize>)>,
+) {
     let mut at = 0;
     while at < rows.len() {
         let mut end = at + 1;
@@ -263,7 +271,7 @@ fn code(all: &[TextPiece], rows: &mut Vec<PieceRow>, found: &mut Vec<(Content, V
                 .iter()
                 .map(|row| indented(all, row, text.rect.x));
             text.text = lines.collect::<Vec<_>>().join("\n");
-            found.push((Content::Code(text), pieces));
+            found.push((ElementContent::Code(text), pieces));
             rows.drain(at..end);
         } else {
             at = end;
@@ -322,7 +330,7 @@ fn is_code(all: &[TextPiece], rows: &[PieceRow]) -> bool {
 fn inline_pairs(
     all: &[TextPiece],
     rows: &mut Vec<PieceRow>,
-    found: &mut Vec<(Content, Vec<usize>)>,
+    found: &mut Vec<(ElementContent, Vec<usize>)>,
 ) {
     let pair = |row: &PieceRow| {
         let text = joined(row.pieces.iter().map(|at| &all[*at]));
@@ -360,7 +368,7 @@ fn inline_pairs(
                 .flat_map(|row| row.pieces.iter().copied())
                 .collect();
             rows.drain(at..at + pairs.len());
-            found.push((Content::KeyValues(pairs), pieces));
+            found.push((ElementContent::KeyValues(pairs), pieces));
         } else {
             at += 1;
         }

@@ -1,10 +1,10 @@
 //! Elements of each region, from the surest structure to the least.
 
-use super::cards::{large_values, of_table, on_surface, touching_badges};
+use super::cards::{labelled_numbers, large_values, of_table, on_surface, touching_badges};
 use super::grid::{FoundGrid, grids};
 use super::pieces::{TextPiece, joined, pieces};
 use super::regions::{SurfaceRegion, regions};
-use super::{Content, Element, ElementText, Layout, PanelRole, blocks};
+use super::{Element, ElementContent, ElementText, Layout, PanelRole, blocks};
 use crate::picture::{Picture, Rect, TextLine};
 
 /// Maximum gap between a title and its element, in heights of the title.
@@ -24,6 +24,7 @@ pub(super) fn layout(lines: &[TextLine], picture: &Picture) -> Layout {
         entitle(&mut found);
         elements.extend(found);
     }
+    join_tables(&mut elements);
     Layout {
         width: picture.width,
         height: picture.height,
@@ -35,27 +36,32 @@ pub(super) fn layout(lines: &[TextLine], picture: &Picture) -> Layout {
 fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> Vec<Element> {
     let mut left = region.pieces.clone();
     let mut elements = Vec::new();
-    let mut take = |content: Content, used: &[usize], left: &mut Vec<usize>| {
+    let mut take = |content: ElementContent, used: &[usize], left: &mut Vec<usize>| {
         left.retain(|at| !used.contains(at));
         elements.push(element(all, content, used, region.role));
     };
     if region.role != PanelRole::Sidebar
         && let Some((card, used)) = on_surface(all, &left)
     {
-        take(Content::Card(card), &used, &mut left);
+        take(ElementContent::Card(card), &used, &mut left);
     }
     for (pair, used) in touching_badges(all, &left) {
-        take(Content::KeyValues(vec![pair]), &used, &mut left);
+        take(ElementContent::KeyValues(vec![pair]), &used, &mut left);
     }
     // In a menu, icons are read as digits.
     if region.role != PanelRole::Sidebar {
+        for (card, at) in labelled_numbers(all, &left) {
+            take(ElementContent::Card(card), &[at], &mut left);
+        }
         for (card, used) in large_values(all, &left) {
-            take(Content::Card(card), &used, &mut left);
+            take(ElementContent::Card(card), &used, &mut left);
         }
     }
     for found in grids(all, &left, picture) {
         match found {
-            FoundGrid::Pairs(pairs, used) => take(Content::KeyValues(pairs), &used, &mut left),
+            FoundGrid::Pairs(pairs, used) => {
+                take(ElementContent::KeyValues(pairs), &used, &mut left);
+            }
             FoundGrid::Table(table, used) => {
                 let times = table
                     .rows
@@ -75,10 +81,10 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
                             let used: Vec<usize> = (used.iter().copied())
                                 .filter(|at| lines.contains(&all[*at].line))
                                 .collect();
-                            take(Content::Card(card), &used, &mut left);
+                            take(ElementContent::Card(card), &used, &mut left);
                         }
                     }
-                    None => take(Content::Table(table), &used, &mut left),
+                    None => take(ElementContent::Table(table), &used, &mut left),
                 }
             }
         }
@@ -89,13 +95,18 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
     elements
 }
 
-fn element(all: &[TextPiece], content: Content, used: &[usize], panel: PanelRole) -> Element {
+fn element(
+    all: &[TextPiece],
+    content: ElementContent,
+    used: &[usize],
+    panel: PanelRole,
+) -> Element {
     let text = joined(used.iter().map(|at| &all[*at]));
     let mut lines = text.lines;
     lines.sort_unstable();
     lines.dedup();
     let rect = match &content {
-        Content::Card(card) => {
+        ElementContent::Card(card) => {
             let note = card.note.as_ref().map(|note| note.rect);
             let both = card.label.rect.with(&card.value.rect);
             note.map_or(both, |note| both.with(&note))
@@ -116,8 +127,10 @@ fn element(all: &[TextPiece], content: Content, used: &[usize], panel: PanelRole
 fn entitle(elements: &mut [Element]) {
     let heads: Vec<(Rect, ElementText, bool)> = (elements.iter())
         .filter_map(|element| match &element.content {
-            Content::Heading(text) => Some((element.rect, text.clone(), true)),
-            Content::Prose(text) if is_title(text) => Some((element.rect, text.clone(), false)),
+            ElementContent::Heading(text) => Some((element.rect, text.clone(), true)),
+            ElementContent::Prose(text) if is_title(text) => {
+                Some((element.rect, text.clone(), false))
+            }
             _ => None,
         })
         .collect();
@@ -138,7 +151,15 @@ fn entitle(elements: &mut [Element]) {
         };
         let title = match element.content {
             // The nearest; of those on one row a heading, then the first.
-            Content::Table(_) | Content::KeyValues(_) | Content::Code(_) | Content::LogLine(_) => {
+            ElementContent::Table(_)
+            | ElementContent::KeyValues(_)
+            | ElementContent::Code(_)
+            | ElementContent::LogLine(_) => {
+                // A key without a value names no list.
+                let list = matches!(element.content, ElementContent::KeyValues(_));
+                let above = |head: &&(Rect, ElementText, bool)| {
+                    above(head) && !(list && head.1.text.ends_with(':'))
+                };
                 let nearest = heads.iter().filter(above).map(|head| head.0.bottom()).max();
                 (heads.iter().filter(above))
                     .filter(|head| {
@@ -146,18 +167,70 @@ fn entitle(elements: &mut [Element]) {
                     })
                     .min_by_key(|head| (!head.2, head.0.x))
             }
-            Content::Badge(_) => heads
+            ElementContent::Badge(_) => heads
                 .iter()
                 .filter(before)
                 .max_by_key(|head| head.0.right()),
-            Content::Card(_) | Content::Heading(_) | Content::Prose(_) => None,
+            ElementContent::Card(_) | ElementContent::Heading(_) | ElementContent::Prose(_) => None,
         };
         element.title = title.map(|head| head.1.clone());
     }
 }
 
+/// Joins tables that the picture parts, as by a highlighted row: one without a
+/// head goes on in the columns of the one above it.
+fn join_tables(elements: &mut Vec<Element>) {
+    let mut at = 0;
+    while at < elements.len() {
+        let next = (0..elements.len()).find(|next| goes_on(&elements[at], &elements[*next]));
+        let Some(next) = next else {
+            at += 1;
+            continue;
+        };
+        let rest = elements.remove(next);
+        at -= usize::from(next < at);
+        let table = &mut elements[at];
+        table.rect = table.rect.with(&rest.rect);
+        table.lines.extend(rest.lines);
+        table.lines.sort_unstable();
+        table.lines.dedup();
+        if let (ElementContent::Table(table), ElementContent::Table(rest)) =
+            (&mut table.content, rest.content)
+        {
+            table.rows.extend(rest.rows);
+        }
+    }
+}
+
+/// True if the second table is the rest of the first.
+fn goes_on(first: &Element, rest: &Element) -> bool {
+    let (ElementContent::Table(table), ElementContent::Table(below)) =
+        (&first.content, &rest.content)
+    else {
+        return false;
+    };
+    let (Some(last), Some(next)) = (table.rows.last(), below.rows.first()) else {
+        return false;
+    };
+    let height = next.iter().map(|cell| cell.rect.height).max().unwrap_or(1);
+    let gap = rest.rect.y.saturating_sub(first.rect.bottom());
+    let under = rest.rect.y + height / 2 >= first.rect.bottom() && gap <= 3 * height;
+    let pairs = || {
+        last.iter()
+            .zip(next)
+            .filter(|(a, b)| !a.is_empty() && !b.is_empty())
+    };
+    let apart = |a: &Rect, b: &Rect| a.right() <= b.x || b.right() <= a.x;
+    below.head.is_none()
+        && first.panel == rest.panel
+        && last.len() == next.len()
+        && under
+        && pairs().count() >= 2
+        && pairs().all(|(a, b)| !apart(&a.rect, &b.rect))
+}
+
 fn is_title(text: &ElementText) -> bool {
     let words = text.text.split_whitespace().count();
     let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
-    words <= TITLE_WORDS && letters >= 3 && text.lines.len() <= 2
+    words <= TITLE_WORDS && letters >= 2 && text.lines.len() <= 2
 }

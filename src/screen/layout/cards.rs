@@ -1,7 +1,8 @@
 //! Cards: a value with its label above, below or beside it; and pairs of
 //! badges that touch.
 
-use super::grid::{is_value, piece_rows};
+use super::grid::piece_rows;
+use super::head::is_value;
 use super::pieces::{TextPiece, joined};
 use super::{Card, KeyValue, StatusColour, Table};
 
@@ -12,6 +13,8 @@ const NEAR: f32 = 1.5;
 /// Maximum words of a value, and of a label.
 const VALUE_WORDS: usize = 3;
 const LABEL_WORDS: usize = 7;
+/// Maximum characters of a unit after a number, such as `min`; more are a label.
+const LONGEST_UNIT: usize = 3;
 /// Maximum texts on a surface that is one card.
 const ON_A_CARD: usize = 4;
 /// Maximum gap between the two badges of a pair, in line heights.
@@ -25,7 +28,8 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
     let mut used: Vec<usize> = Vec::new();
     let mut cards = Vec::new();
     let mut values: Vec<usize> = (indices.iter().copied())
-        .filter(|at| is_card_value(&all[*at].text))
+        .filter(|at| is_card_value(&all[*at].text) || is_state(&all[*at]))
+        .filter(|at| is_alone(all, indices, *at) && !is_in_row(all, indices, *at))
         .collect();
     values.sort_by_key(|at| std::cmp::Reverse(all[*at].rect.height));
     for value in values {
@@ -35,7 +39,11 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
         let near = (indices.iter().copied())
             .filter(|at| *at != value && !used.contains(at))
             .filter(|at| is_label(&all[*at].text))
-            .filter(|at| all[value].rect.height * 100 >= all[*at].rect.height * LARGER)
+            .filter(|at| letters_of(&all[value]) * 100 >= letters_of(&all[*at]) * LARGER)
+            .filter(|at| {
+                let above = all[*at].rect.bottom() <= all[value].middle();
+                above || is_card_value(&all[value].text)
+            })
             .filter_map(|at| Some((distance(&all[value], &all[at])?, at)))
             .min();
         let Some((_, label)) = near else {
@@ -52,6 +60,65 @@ pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCar
         ));
     }
     cards
+}
+
+/// Height of a label's letters: its box includes what hangs below the line.
+fn letters_of(piece: &TextPiece) -> u32 {
+    match piece.text.contains(['g', 'j', 'p', 'q', 'y']) {
+        true => piece.rect.height * 4 / 5,
+        false => piece.rect.height,
+    }
+}
+
+/// True unless the next text above or below is a value too, as in a column of a
+/// table.
+fn is_alone(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
+    let rect = &all[at].rect;
+    let column = |other: &&usize| {
+        let other = &all[**other].rect;
+        other.x < rect.right() && rect.x < other.right()
+    };
+    let is_like = |other: &usize| {
+        let piece = &all[*other];
+        let number = is_value(&piece.text) && is_value(&all[at].text);
+        let height = piece.rect.height.abs_diff(rect.height) * 5 <= rect.height;
+        height && (number || (is_state(piece) && is_state(&all[at])))
+    };
+    let below = (indices.iter().filter(column))
+        .filter(|other| all[**other].rect.y >= rect.bottom())
+        .min_by_key(|other| all[**other].rect.y);
+    let above = (indices.iter().filter(column))
+        .filter(|other| all[**other].rect.bottom() <= rect.y)
+        .max_by_key(|other| all[**other].rect.bottom());
+    !below.is_some_and(is_like) && !above.is_some_and(is_like)
+}
+
+/// True for a text with another one before it in its row that is no value and as
+/// high, as in a table or a list of pairs.
+fn is_in_row(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
+    let piece = &all[at];
+    let before = (indices.iter().map(|other| &all[*other])).filter(|other| {
+        other.rect.right() <= piece.rect.x
+            && other.middle().abs_diff(piece.middle()) * 3 <= piece.rect.height
+    });
+    before
+        .max_by_key(|other| other.rect.right())
+        .is_some_and(|other| {
+            let height = letters_of(other).abs_diff(letters_of(piece)) * 5;
+            !is_value(&other.text) && height <= letters_of(piece)
+        })
+}
+
+/// True for a few words in a status colour, which may be the value below a
+/// label: numbers have it at any side.
+fn is_state(piece: &TextPiece) -> bool {
+    let words = piece.text.split_whitespace().count();
+    let colour = [piece.ink, piece.icon]
+        .into_iter()
+        .any(StatusColour::is_hue);
+    let letters = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '\'');
+    let named = piece.text.chars().any(char::is_alphabetic);
+    words <= VALUE_WORDS && colour && named && piece.text.chars().all(letters)
 }
 
 /// Distance of a label from its value, if it is near; in its column or beside
@@ -178,10 +245,56 @@ pub(super) fn touching_badges(all: &[TextPiece], indices: &[usize]) -> Vec<(KeyV
     pairs
 }
 
+/// Cards whose value and label were read as one line, as the value is larger
+/// than the usual text.
+pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Card, usize)> {
+    let mut heights: Vec<_> = indices.iter().map(|at| all[*at].rect.height).collect();
+    heights.sort_unstable();
+    let usual = heights.get(heights.len() / 2).copied().unwrap_or(1);
+    let card = |at: usize| {
+        let piece = &all[at];
+        let words = piece.words();
+        if piece.rect.height * 100 < usual * LARGER
+            || words.len() > VALUE_WORDS + 2
+            || !is_alone(all, indices, at)
+        {
+            return None;
+        }
+        let number =
+            |word: &(std::ops::Range<usize>, u32, u32)| is_card_value(&piece.text[word.0.clone()]);
+        let numbers = words.iter().take_while(|word| number(word)).count();
+        let (value, label) = (words.get(numbers.checked_sub(1)?)?, words.get(numbers)?);
+        let value = piece.part(0..value.0.end, piece.rect.x, value.2);
+        let label = piece.part(label.0.start..piece.text.len(), label.1, piece.rect.right());
+        let unit = label.text.chars().count() <= LONGEST_UNIT
+            && label.text.starts_with(char::is_lowercase);
+        (is_label(&label.text) && !unit).then(|| Card {
+            label: joined([&label]),
+            value: joined([&value]),
+            note: None,
+        })
+    };
+    (indices.iter().copied())
+        .filter_map(|at| Some((card(at)?, at)))
+        .collect()
+}
+
 /// True for a number with its unit.
 fn is_card_value(text: &str) -> bool {
     let dated = text.matches([':', '/', '-']).count() >= 2;
-    is_value(text) && text.split_whitespace().count() <= VALUE_WORDS && !dated
+    let unit = |word: &str| {
+        word.contains(|c: char| c.is_numeric() || matches!(c, '%' | '/'))
+            || word.chars().count() <= LONGEST_UNIT
+    };
+    let signs = [
+        '+', '-', '<', '>', '~', '≤', '≥', '×', '$', '€', '£', '¥', '−', 'x',
+    ];
+    let starts = text.trim_start_matches(signs).trim_start();
+    starts.starts_with(|c: char| c.is_numeric())
+        && is_value(text)
+        && text.split_whitespace().count() <= VALUE_WORDS
+        && text.split_whitespace().all(unit)
+        && !dated
 }
 
 fn is_label(text: &str) -> bool {

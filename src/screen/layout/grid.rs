@@ -1,8 +1,9 @@
 //! Tables: rows whose texts stand below each other in columns.
 
 use super::colours::Shade;
+use super::head::{has_head, is_value};
 use super::pieces::{TextPiece, joined};
-use super::{ElementText, KeyValue, StatusColour, Table};
+use super::{ElementText, KeyValue, Table};
 use crate::picture::{Picture, Rect};
 
 /// Distance of two edges or centres that are aligned, in line heights.
@@ -18,7 +19,7 @@ const PROBES: u32 = 24;
 /// Minimum step of luma at a line between rows.
 const LINE: i32 = 4;
 /// Maximum words of a label.
-const LABEL_WORDS: usize = 5;
+pub(super) const LABEL_WORDS: usize = 5;
 /// Mean length from which a column holds sentences, in characters.
 const SENTENCE: usize = 42;
 
@@ -56,9 +57,11 @@ pub(super) fn piece_rows(all: &[TextPiece], indices: &[usize]) -> Vec<PieceRow> 
             let height = (row.bottom - row.top).min(piece.rect.height);
             let near = piece.middle().abs_diff(middle) * 2 <= height;
             let free = |other: &usize| {
+                // Boxes of neighbours may overlap a little.
                 let other = &all[*other].rect;
-                other.right() <= piece.rect.x + piece.rect.height / 3
-                    || piece.rect.right() <= other.x + piece.rect.height / 3
+                let shared = (other.right().min(piece.rect.right()))
+                    .saturating_sub(other.x.max(piece.rect.x));
+                shared * 5 <= 2 * other.width.min(piece.rect.width)
             };
             near && row.pieces.iter().all(free)
         });
@@ -121,7 +124,9 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
             .count();
         let columns = aligned >= 2 && aligned * 2 >= pieces.len();
         // A wrapped cell, or a row whose other cells are empty.
-        let sparse = pieces.len() == 1 && aligned == 1 && wide >= 2 && gap <= 1.6 * height;
+        let near = if wide >= 2 { 1.6 } else { 3.0 };
+        let begun = wide >= 2 || rows[0].pieces.len() >= 3;
+        let sparse = pieces.len() == 1 && aligned == 1 && begun && gap <= near * height;
         let first = pieces.len() == 1
             && rows[0].pieces.len() == 2
             && aligned == 1
@@ -164,7 +169,7 @@ fn pieces_of(all: &[TextPiece], row: &PieceRow) -> Vec<Rect> {
 
 /// True if a box shares an edge or the centre with one of the known columns, or
 /// most of its width with just one of them.
-fn is_aligned(known: &[Rect], rect: &Rect) -> bool {
+pub(super) fn is_aligned(known: &[Rect], rect: &Rect) -> bool {
     let near = (ALIGNED * rect.height as f32) as u32;
     let overlap = |other: &Rect| {
         let shared = other
@@ -221,8 +226,17 @@ fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<Found
             .count()
             * 2
             >= columns.len();
-    let enough = full >= 3 || (full == 2 && (columns.len() >= 3 || head));
-    if prose || !enough {
+    let body = if head { &texts[1..] } else { &texts[..] };
+    let cells = body.len() * columns.len();
+    let dense = body.iter().map(filled).sum::<usize>() * 2 >= cells;
+    let (aligned, measured) = aligned_columns(&texts);
+    let even = aligned >= 2 && aligned * 10 >= measured * 6;
+    let enough = match full {
+        0 | 1 => false,
+        2 => (head || columns.len() >= 3) && aligned * 10 >= measured * 8,
+        _ => true,
+    };
+    if prose || !enough || !dense || !even {
         return None;
     }
     let mut texts = texts.into_iter();
@@ -232,6 +246,36 @@ fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<Found
         rows: texts.collect(),
     };
     Some(FoundGrid::Table(table, used))
+}
+
+/// Number of columns whose texts mostly share an edge or the centre, and of
+/// all with at least two texts.
+fn aligned_columns(texts: &[Vec<ElementText>]) -> (usize, usize) {
+    let edges: [fn(&Rect) -> u32; 3] = [|rect| rect.x, Rect::right, |rect| rect.x + rect.width / 2];
+    let (mut aligned, mut measured) = (0, 0);
+    for column in 0..texts.first().map_or(0, Vec::len) {
+        let rects: Vec<Rect> = (texts.iter().map(|row| &row[column]))
+            .filter(|cell| !cell.is_empty())
+            .map(|cell| cell.rect)
+            .collect();
+        let height = rects.iter().map(|rect| rect.height).min();
+        let Some(height) = height.filter(|_| rects.len() >= 2) else {
+            continue;
+        };
+        let slack = (ALIGNED * height as f32) as u32;
+        let even = edges.iter().any(|edge| {
+            let mut places: Vec<u32> = rects.iter().map(edge).collect();
+            places.sort_unstable();
+            let middle = places[places.len() / 2];
+            let near = places
+                .iter()
+                .filter(|place| place.abs_diff(middle) <= slack);
+            near.count() * 10 >= places.len() * 6
+        });
+        measured += 1;
+        aligned += usize::from(even);
+    }
+    (aligned, measured)
 }
 
 /// Columns: between gaps that next to no row crosses.
@@ -296,16 +340,14 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
         let touched = |left: u32, right: u32| {
             let shared = |span: &Span| right.min(span.right).saturating_sub(left.max(span.left));
             let most = (0..columns.len()).max_by_key(|at| shared(&columns[*at]));
-            let distance = |span: &Span| {
-                let middle = (left + right) / 2;
-                middle.abs_diff((span.left + span.right) / 2)
-            };
             most.filter(|at| shared(&columns[*at]) > 0)
-                .unwrap_or_else(|| {
-                    (0..columns.len())
-                        .min_by_key(|at| distance(&columns[*at]))
-                        .unwrap_or_default()
-                })
+        };
+        let nearest = |left: u32, right: u32| {
+            let middle = (left + right) / 2;
+            let distance = |span: &Span| middle.abs_diff((span.left + span.right) / 2);
+            (0..columns.len())
+                .min_by_key(|at| distance(&columns[*at]))
+                .unwrap_or_default()
         };
         let words = piece.words();
         let crossed = (columns.iter())
@@ -316,12 +358,17 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
             })
             .count();
         if crossed < 2 || words.len() < 2 || row.pieces.len() == 1 {
-            cells[touched(piece.rect.x, piece.rect.right())].push(piece.clone());
+            let (left, right) = (piece.rect.x, piece.rect.right());
+            let column = touched(left, right).unwrap_or_else(|| nearest(left, right));
+            cells[column].push(piece.clone());
             continue;
         }
         let mut groups: Vec<(usize, std::ops::Range<usize>, u32, u32)> = Vec::new();
         for (word, left, right) in words {
-            let column = touched(left, right);
+            // A word between columns belongs to the one before it.
+            let last = groups.last().map(|group| group.0);
+            let column = touched(left, right).or(last);
+            let column = column.unwrap_or_else(|| nearest(left, right));
             match groups.last_mut().filter(|group| group.0 == column) {
                 Some(group) => (group.1.end, group.3) = (word.end, right),
                 None => groups.push((column, word, left, right)),
@@ -428,85 +475,6 @@ fn is_parted(all: &[TextPiece], upper: &PieceRow, lower: &PieceRow, picture: &Pi
     edges.count() as u32 * 10 >= PROBES * 6
 }
 
-/// True if the first row names the columns: it has none of the values that a
-/// column below it has, or it looks different.
-fn has_head(
-    all: &[TextPiece],
-    rows: &[PieceRow],
-    groups: &[Vec<usize>],
-    texts: &[Vec<ElementText>],
-) -> bool {
-    let [head, body @ ..] = texts else {
-        return false;
-    };
-    let named: Vec<_> = head.iter().filter(|cell| !cell.is_empty()).collect();
-    let plain = |cell: &&&ElementText| {
-        let count = cell.text.split_whitespace().count();
-        !is_value(&cell.text) && count <= LABEL_WORDS && !cell.fill.is_hue()
-    };
-    let short = named.iter().filter(plain).count();
-    if body.is_empty() || named.len() < 2 || short * 4 < named.len() * 3 {
-        return false;
-    }
-    if named.iter().any(|cell| cell.text.ends_with(':')) && named.len() <= 2 {
-        return false;
-    }
-    let repeated = named
-        .iter()
-        .filter(|cell| body.iter().flatten().any(|other| other.text == cell.text));
-    if repeated.count() * 2 > named.len() {
-        return false;
-    }
-    // A column of values below a name.
-    let values = (0..head.len()).any(|column| {
-        let below = || {
-            body.iter()
-                .map(|row| &row[column])
-                .filter(|cell| !cell.is_empty())
-        };
-        let count = below().count();
-        let special = below()
-            .filter(|cell| is_value(&cell.text) || cell.fill.is_hue() || cell.ink.is_hue())
-            .count();
-        count > 0 && special * 2 > count && plain(&&&head[column]) && !head[column].ink.is_hue()
-    });
-    let of = |group: &Vec<usize>| {
-        let pieces: Vec<_> = (group.iter())
-            .flat_map(|row| &rows[*row].pieces)
-            .map(|at| &all[*at])
-            .collect();
-        let count = pieces.len().max(1);
-        let height = pieces
-            .iter()
-            .map(|piece| piece.rect.height as usize)
-            .sum::<usize>()
-            / count;
-        let shade = pieces.get(pieces.len() / 2).map(|piece| piece.surface);
-        (height, shade.unwrap_or_default())
-    };
-    let (height, shade) = of(&groups[0]);
-    let others: Vec<_> = groups[1..].iter().map(of).collect();
-    let higher = others
-        .iter()
-        .filter(|(other, _)| height.abs_diff(*other) * 10 > height)
-        .count();
-    let apart = others
-        .iter()
-        .filter(|(_, other)| shade.differs(*other))
-        .count();
-    let different = higher * 4 > others.len() * 3 || apart * 4 > others.len() * 3;
-    let letters = |text: &str| text.chars().any(char::is_lowercase);
-    let capitals = named.iter().all(|cell| !letters(&cell.text))
-        && body.iter().flatten().any(|cell| letters(&cell.text));
-    let grey = named.iter().all(|cell| cell.ink == StatusColour::Grey)
-        && body
-            .iter()
-            .flatten()
-            .any(|cell| !cell.is_empty() && cell.ink != StatusColour::Grey);
-    let enough = head.len() >= 3 || body.len() >= 2;
-    capitals || (enough && (values || different || grey))
-}
-
 /// Pairs of a label and a value, if the first column holds labels.
 fn pairs(texts: &[Vec<ElementText>]) -> Option<Vec<KeyValue>> {
     let labels = || texts.iter().map(|row| &row[0]);
@@ -540,20 +508,4 @@ fn pairs(texts: &[Vec<ElementText>]) -> Option<Vec<KeyValue>> {
         }
     };
     Some(texts.iter().map(pair).collect())
-}
-
-/// True for a number with or without its unit, a time, a date or a version: a
-/// text of which at least a third is digits, or that begins with one and is
-/// short.
-pub(super) fn is_value(text: &str) -> bool {
-    let digits = text.chars().filter(|c| c.is_numeric()).count();
-    let all = text.chars().filter(|c| !c.is_whitespace()).count();
-    let signs = [
-        '+', '-', '<', '>', '~', '≤', '≥', '×', '$', '€', '£', '¥', '.', '−',
-    ];
-    let starts = text
-        .trim_start_matches(signs)
-        .starts_with(|c: char| c.is_numeric());
-    digits > 0
-        && (digits * 3 >= all || (starts && text.split_whitespace().count() <= 3 && all <= 12))
 }

@@ -1,6 +1,6 @@
 //! Text of a layout for readers without boxes.
 
-use super::{Content, Element, ElementText, Layout, LayoutLine};
+use super::{Element, ElementContent, ElementText, Layout, LayoutLine};
 
 /// Separator of the cells of a row.
 const BAR: &str = " | ";
@@ -15,10 +15,10 @@ impl Layout {
 
 fn lines_of(element: &Element) -> Vec<LayoutLine> {
     match &element.content {
-        Content::Table(table) => (table.head.iter().chain(&table.rows))
+        ElementContent::Table(table) => (table.head.iter().chain(&table.rows))
             .map(|row| line(row, |row| row.join(BAR)))
             .collect(),
-        Content::Card(card) => {
+        ElementContent::Card(card) => {
             let parts: Vec<_> = [&card.label, &card.value]
                 .into_iter()
                 .chain(&card.note)
@@ -30,20 +30,22 @@ fn lines_of(element: &Element) -> Vec<LayoutLine> {
             };
             vec![line(&parts, text)]
         }
-        Content::KeyValues(pairs) => (pairs.iter())
+        ElementContent::KeyValues(pairs) => (pairs.iter())
             .map(|pair| {
                 line(&[pair.key.clone(), pair.value.clone()], |parts| {
                     parts.join(": ")
                 })
             })
             .collect(),
-        Content::LogLine(log) => vec![line(std::slice::from_ref(&log.text), |parts| {
+        ElementContent::LogLine(log) => vec![line(std::slice::from_ref(&log.text), |parts| {
             parts.concat()
         })],
-        Content::Badge(text) | Content::Heading(text) | Content::Prose(text) => {
+        ElementContent::Badge(text)
+        | ElementContent::Heading(text)
+        | ElementContent::Prose(text) => {
             vec![line(std::slice::from_ref(text), |parts| parts.concat())]
         }
-        Content::Code(code) => {
+        ElementContent::Code(code) => {
             let part = |part: &str| LayoutLine {
                 text: part.to_owned(),
                 rect: code.rect,

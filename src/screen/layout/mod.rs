@@ -19,10 +19,13 @@ mod build;
 mod cards;
 mod colours;
 mod grid;
+mod head;
 mod listing;
 mod pieces;
 mod regions;
 mod surfaces;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -31,7 +34,7 @@ use crate::picture::{Picture, Rect, TextLine};
 /// Structure of one reading of a screen.
 ///
 /// ```
-/// use watchtower_screen::layout::{Content, Layout, StatusColour};
+/// use watchtower_screen::layout::{ElementContent, Layout, StatusColour};
 /// use watchtower_screen::picture::{Picture, Rect, TextLine};
 ///
 /// let line = |text: &str, x, y| TextLine {
@@ -45,7 +48,7 @@ use crate::picture::{Picture, Rect, TextLine};
 ///     line("cart", 20, 100), line("Running", 220, 100), line("9d", 420, 100),
 /// ];
 /// let layout = Layout::of(&lines, &Picture::grey(640, 360));
-/// let Content::Table(table) = &layout.elements[0].content else { panic!("a table") };
+/// let ElementContent::Table(table) = &layout.elements[0].content else { panic!("a table") };
 /// assert_eq!(table.head_of(1), Some("State"));
 /// assert_eq!(table.rows[0][1].text, "Failed");
 /// assert_eq!(table.rows[0][1].colour(), StatusColour::None);
@@ -83,7 +86,7 @@ pub enum PanelRole {
 /// Part of a screen that is read as a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Element {
-    pub content: Content,
+    pub content: ElementContent,
     pub rect: Rect,
     /// Indices of its lines in the text that the layout was made of.
     pub lines: Vec<usize>,
@@ -95,7 +98,7 @@ pub struct Element {
 
 /// Structure of an element.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Content {
+pub enum ElementContent {
     Table(Table),
     Card(Card),
     /// Pairs below each other, as on a page of details; the subject of all of
@@ -256,7 +259,7 @@ impl Table {
     }
 }
 
-impl Content {
+impl ElementContent {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Table(_) => "table",

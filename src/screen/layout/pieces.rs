@@ -16,6 +16,10 @@ const SURE_CHARACTER: f32 = 0.8;
 const WORDS_APART: f32 = 0.95;
 /// Minimum gap between words in line heights.
 const BLANK: f32 = 0.12;
+/// Characters that lines are drawn with.
+const RULES: &str = "-+=|_─━│┃┼╋";
+/// Minimum lines with a bar at the same place, for a letter to be one.
+const BARS: usize = 3;
 /// Share of the usual contrast below which letters are grey, in percent.
 const PALE: i32 = 62;
 
@@ -99,12 +103,11 @@ impl TextPiece {
 /// Pieces of the legible lines, in the order of the lines.
 pub(super) fn pieces(lines: &[TextLine], picture: &Picture) -> Vec<TextPiece> {
     let drawn = picture.width > 0 && picture.height > 0;
-    let mut pieces = Vec::new();
-    for (index, line) in lines
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| is_legible(line))
-    {
+    let mut wholes = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        if !is_legible(line) {
+            continue;
+        }
         let swatch = match drawn {
             true => Swatch::of(picture, &line.rect),
             false => Swatch::default(),
@@ -120,10 +123,15 @@ pub(super) fn pieces(lines: &[TextLine], picture: &Picture) -> Vec<TextPiece> {
             icon: StatusColour::None,
             gaps: swatch.gaps.clone(),
         };
-        let cut = cut(&whole);
+        wholes.push((whole, swatch));
+    }
+    let bars = bars(wholes.iter().map(|(whole, _)| whole));
+    let mut pieces = Vec::new();
+    for (whole, swatch) in &wholes {
+        let cut = cut(whole, &bars);
         for mut piece in cut {
             if drawn && piece.rect.width > 0 && piece.rect.height > 0 {
-                let own = if piece.rect == line.rect {
+                let own = if piece.rect == whole.rect {
                     swatch.clone()
                 } else {
                     Swatch::of(picture, &piece.rect)
@@ -174,7 +182,9 @@ fn is_legible(line: &TextLine) -> bool {
     match (characters.next(), characters.next()) {
         (Some(only), None) => {
             let word = only.is_ascii_digit() || (only.is_alphabetic() && only > '\u{2e80}');
-            word && line.confidence >= SURE_CHARACTER
+            // Icons are as wide as they are high.
+            let narrow = line.rect.width * 20 <= line.rect.height * 19 || !only.is_ascii();
+            word && narrow && line.confidence >= SURE_CHARACTER
         }
         (Some(_), Some(_)) => {
             line.confidence >= LEGIBLE && line.text.chars().any(char::is_alphanumeric)
@@ -183,19 +193,50 @@ fn is_legible(line: &TextLine) -> bool {
     }
 }
 
+/// Columns of bars between the columns of a table drawn in characters, with the
+/// width in which they stand: in several lines below each other.
+fn bars<'a>(wholes: impl Iterator<Item = &'a TextPiece>) -> Vec<(u32, u32)> {
+    let mut places: Vec<(u32, u32)> = wholes
+        .filter(|whole| whole.text.split(' ').any(is_bar))
+        .flat_map(|whole| {
+            let words = whole.words().into_iter();
+            let bars = words.filter(|word| is_bar(&whole.text[word.0.clone()]));
+            bars.map(|(_, left, right)| ((left + right) / 2, whole.rect.height / 2))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    places.sort_unstable();
+    let near = |place: &(u32, u32)| {
+        let same = places
+            .iter()
+            .filter(|other| other.0.abs_diff(place.0) <= place.1);
+        same.count() >= BARS
+    };
+    places.iter().copied().filter(near).collect()
+}
+
+/// True for a bar, or a letter that it may have been read as.
+fn is_bar(word: &str) -> bool {
+    matches!(word, "|" | "│" | "┃" | "||" | "I" | "l")
+}
+
 /// Cuts a line at gaps wider than between words, and at bars drawn as
 /// characters.
-fn cut(whole: &TextPiece) -> Vec<TextPiece> {
+fn cut(whole: &TextPiece, bars: &[(u32, u32)]) -> Vec<TextPiece> {
     let wide = WORDS_APART * whole.height();
     let apart = |(start, end): &(u32, u32)| (end - start) as f32 >= wide;
-    let barred = whole.text.contains(['|', '│', '┃']);
+    let barred = whole.text.split(' ').any(is_bar);
     if !whole.text.contains(' ') || !(barred || whole.gaps.iter().any(apart)) {
         return vec![whole.clone()];
     }
-    let is_bar = |text: &str| matches!(text, "|" | "│" | "┃" | "||");
+    let parts = |text: &str, middle: u32| {
+        let drawn = text.starts_with(['|', '│', '┃']);
+        let below = |(bar, width): &(u32, u32)| bar.abs_diff(middle) <= *width;
+        is_bar(text) && (drawn || bars.iter().any(below))
+    };
     let mut groups: Vec<Option<(Range<usize>, u32, u32)>> = vec![None];
     for (word, left, right) in whole.words() {
-        if is_bar(&whole.text[word.clone()]) {
+        if parts(&whole.text[word.clone()], (left + right) / 2) {
             groups.push(None);
             continue;
         }
@@ -210,7 +251,7 @@ fn cut(whole: &TextPiece) -> Vec<TextPiece> {
     }
     (groups.into_iter().flatten())
         .map(|(range, left, right)| whole.part(range, left, right))
-        .filter(|piece| piece.text.chars().any(char::is_alphanumeric))
+        .filter(|piece| !piece.text.chars().all(|c| RULES.contains(c)))
         .collect()
 }
 

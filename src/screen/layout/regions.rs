@@ -1,5 +1,7 @@
 //! Regions: the pieces of text on each surface, and the role of its panel.
 
+use super::grid::{PieceRow, is_aligned, piece_rows};
+use super::head::is_value;
 use super::pieces::TextPiece;
 use super::surfaces::SurfaceMap;
 use super::{PanelRole, ScreenPanel};
@@ -10,6 +12,8 @@ use crate::picture::{Picture, Rect};
 const REGION: u32 = 3;
 /// Shape of a row of a table that is highlighted: width by height.
 const STRIP: u32 = 8;
+/// Minimum points around a text, of 20, on its surface.
+const VOTES: u32 = 3;
 /// Minimum texts on a sidebar.
 const MENU: usize = 3;
 
@@ -57,7 +61,9 @@ pub(super) fn regions(
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); rects.len()];
     for (at, piece) in pieces.iter().enumerate() {
         let surface = surface_of(piece, &map, &rects, &eligible);
-        members[surface].push(at);
+        let strip = strip_of(piece, &map, &rects, &eligible);
+        let host = strip.and_then(|strip| table_below(strip, &rects, &eligible, line));
+        members[host.unwrap_or(surface)].push(at);
     }
     // A lone text, such as that of a button, belongs to the surface around.
     let mut order: Vec<usize> = (0..rects.len()).collect();
@@ -74,6 +80,8 @@ pub(super) fn regions(
             members[*outer].extend(alone);
         }
     }
+    join_highlights(pieces, &rects, &mut members);
+    complete_tables(pieces, &rects, &mut members);
     let texts: Vec<usize> = members.iter().map(Vec::len).collect();
     let roles: Vec<_> = (0..rects.len())
         .map(|at| role(at, &rects, &texts, &content, line))
@@ -106,44 +114,197 @@ pub(super) fn regions(
     (regions, panels)
 }
 
-/// Surface around a piece: the one that most of the points just outside it are
-/// on; if that is a badge or a row, the smallest region that contains it.
+/// Surface around a piece: the one that points just outside it are on; if that is a badge or a row, the smallest region that contains it.
 fn surface_of(piece: &TextPiece, map: &SurfaceMap, rects: &[Rect], eligible: &[bool]) -> usize {
     let rect = &piece.rect;
     let mut votes: Vec<(usize, u32)> = Vec::new();
-    for reach in [rect.height * 2 / 5, rect.height] {
-        let (left, top) = (rect.x.saturating_sub(reach), rect.y.saturating_sub(reach));
-        let (right, bottom) = (rect.right() + reach, rect.bottom() + reach);
-        for part in 0..=4 {
-            let (x, y) = (
-                left + (right - left) * part / 4,
-                top + (bottom - top) * part / 4,
-            );
-            for (x, y) in [(x, top), (x, bottom), (left, y), (right, y)] {
-                let Some(surface) = map.at(x, y) else {
-                    continue;
-                };
-                if !eligible[surface] || !is_within(rect, &rects[surface]) {
-                    continue;
-                }
-                match votes.iter_mut().find(|vote| vote.0 == surface) {
-                    Some(vote) => vote.1 += 1,
-                    None => votes.push((surface, 1)),
-                }
+    let reach = rect.height * 2 / 5;
+    let (left, top) = (rect.x.saturating_sub(reach), rect.y.saturating_sub(reach));
+    let (right, bottom) = (rect.right() + reach, rect.bottom() + reach);
+    for part in 0..=4 {
+        let (x, y) = (
+            left + (right - left) * part / 4,
+            top + (bottom - top) * part / 4,
+        );
+        for (x, y) in [(x, top), (x, bottom), (left, y), (right, y)] {
+            let Some(surface) = map.at(x, y) else {
+                continue;
+            };
+            if !eligible[surface] || !is_within(rect, &rects[surface]) {
+                continue;
+            }
+            match votes.iter_mut().find(|vote| vote.0 == surface) {
+                Some(vote) => vote.1 += 1,
+                None => votes.push((surface, 1)),
             }
         }
     }
-    let most = votes
-        .into_iter()
-        .max_by_key(|(surface, votes)| (*votes, std::cmp::Reverse(rects[*surface].area())));
+    // The smallest one: near its edge most of the points are outside.
+    let inner = (votes.into_iter())
+        .filter(|(_, votes)| *votes >= VOTES)
+        .map(|(surface, _)| surface)
+        .min_by_key(|surface| rects[*surface].area());
     let around = || {
         (0..rects.len())
             .filter(|at| eligible[*at] && is_within(rect, &rects[*at]))
             .min_by_key(|at| rects[*at].area())
     };
-    most.map(|(surface, _)| surface)
-        .or_else(around)
-        .unwrap_or(rects.len() - 1)
+    inner.or_else(around).unwrap_or(rects.len() - 1)
+}
+
+/// Strip that a piece is on, if that is no region of its own.
+fn strip_of(
+    piece: &TextPiece,
+    map: &SurfaceMap,
+    rects: &[Rect],
+    eligible: &[bool],
+) -> Option<usize> {
+    let rect = &piece.rect;
+    let reach = rect.height * 2 / 5;
+    let points = [
+        (rect.x.saturating_sub(reach), piece.middle()),
+        (rect.right() + reach, piece.middle()),
+        (piece.centre(), rect.y.saturating_sub(reach)),
+        (piece.centre(), rect.bottom() + reach),
+    ];
+    let strip = |at: &usize| {
+        let surface = &rects[*at];
+        !eligible[*at]
+            && surface.width >= STRIP * surface.height.min(2 * rect.height)
+            && surface.height >= rect.height
+            && is_within(rect, surface)
+    };
+    let surfaces = points.into_iter().filter_map(|(x, y)| map.at(x, y));
+    surfaces.filter(strip).min_by_key(|at| rects[*at].area())
+}
+
+/// Region that a strip is the head of, or whose rows it is between.
+fn table_below(strip: usize, rects: &[Rect], eligible: &[bool], line: u32) -> Option<usize> {
+    let head = &rects[strip];
+    let hosts = (0..rects.len()).filter(|at| {
+        let body = &rects[*at];
+        let shared = (head.right().min(body.right())).saturating_sub(head.x.max(body.x));
+        let gap = body.y.max(head.y) - head.bottom().min(body.bottom()).min(body.y.max(head.y));
+        eligible[*at]
+            && shared * 10 >= head.width.max(body.width) * 9
+            && body.y + line >= head.bottom()
+            && gap <= line
+    });
+    hosts.min_by_key(|at| rects[*at].y.abs_diff(head.bottom()))
+}
+
+/// Puts texts on a highlighted part of rows to the other texts of those rows: a
+/// surface within another one, whose texts are next to texts around it.
+fn join_highlights(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usize>]) {
+    let mut order: Vec<usize> = (0..rects.len())
+        .filter(|at| !members[*at].is_empty())
+        .collect();
+    order.sort_by_key(|at| rects[*at].area());
+    for (nth, inner) in order.iter().enumerate() {
+        let around = order[nth + 1..]
+            .iter()
+            .copied()
+            .find(|outer| is_within(&rects[*inner], &rects[*outer]) && members[*outer].len() >= 4);
+        let Some(outer) = around else {
+            continue;
+        };
+        let level = |at: &&usize| {
+            let piece = &pieces[**at];
+            members[outer].iter().any(|other| {
+                let other = &pieces[*other];
+                other.middle().abs_diff(piece.middle()) * 4 <= piece.rect.height
+            })
+        };
+        let beside = members[*inner].iter().filter(level).count();
+        if beside * 10 >= members[*inner].len() * 8 {
+            let texts = std::mem::take(&mut members[*inner]);
+            members[outer].extend(texts);
+        }
+    }
+}
+
+/// Moves texts to the surface of rows that they belong to: a cell within its
+/// rectangle that is next to its texts, and the row of names above it, whose
+/// texts are above those of its first row.
+fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usize>]) {
+    for inner in 0..rects.len() {
+        if members[inner].len() < MENU + 1 {
+            continue;
+        }
+        let rows = piece_rows(pieces, &members[inner]);
+        let boxes = |row: &PieceRow| {
+            row.pieces
+                .iter()
+                .map(|at| pieces[*at].rect)
+                .collect::<Vec<_>>()
+        };
+        let columns = rows.windows(2).position(|pair| {
+            let above = boxes(&pair[0]);
+            let below = boxes(&pair[1]);
+            let aligned = below.iter().filter(|rect| is_aligned(&above, rect));
+            above.len() >= 2 && aligned.count() >= 2
+        });
+        let Some(first) = columns.and_then(|at| rows.get(at)) else {
+            continue;
+        };
+        let before = columns.and_then(|at| rows.get(at.checked_sub(1)?));
+        let before = before.map_or(0, |row| row.bottom);
+        let own: Vec<Rect> = first.pieces.iter().map(|at| pieces[*at].rect).collect();
+        let height = own.iter().map(|rect| rect.height).max().unwrap_or(1);
+        let mut moved: Vec<usize> = Vec::new();
+        for outer in 0..rects.len() {
+            let around = is_within(&rects[inner], &rects[outer]);
+            if outer == inner {
+                continue;
+            }
+            let level = |at: &usize, row: &PieceRow| {
+                let middle = pieces[*at].middle();
+                let near = |other: &usize| {
+                    pieces[*other].middle().abs_diff(middle) * 4 <= pieces[*at].rect.height
+                };
+                row.pieces.len() >= 2 && row.pieces.iter().any(near)
+            };
+            let cells = (members[outer].iter().copied())
+                .filter(|at| around && is_within(&pieces[*at].rect, &rects[inner]))
+                .filter(|at| rows.iter().any(|row| level(at, row)));
+            moved.extend(cells);
+            let above: Vec<usize> = (members[outer].iter().copied())
+                .filter(|at| {
+                    let rect = &pieces[*at].rect;
+                    rect.bottom() <= own[0].y + height / 3
+                        && first.top.saturating_sub(rect.bottom()) <= 3 * height
+                        && rect.x + 2 * height >= rects[inner].x
+                        && rect.right() <= rects[inner].right() + 2 * height
+                })
+                .collect();
+            // The lowest of them, unless texts of the surface are between.
+            let names = piece_rows(pieces, &above).pop().filter(|row| {
+                let aligned = row
+                    .pieces
+                    .iter()
+                    .filter(|at| is_aligned(&own, &pieces[**at].rect));
+                let aligned = aligned.count();
+                let names = row.pieces.iter().all(|at| !is_value(&pieces[*at].text));
+                let last = before <= row.top && (around || names);
+                last && aligned >= 2 && aligned * 2 >= row.pieces.len()
+            });
+            if let Some(names) = names {
+                let band = names.top.saturating_sub(height)..names.bottom + height;
+                // Names of two lines.
+                moved.extend(above.into_iter().filter(|at| {
+                    let rect = &pieces[*at].rect;
+                    names.pieces.contains(at)
+                        || (band.contains(&pieces[*at].middle()) && is_aligned(&own, rect))
+                }));
+            }
+        }
+        moved.sort_unstable();
+        moved.dedup();
+        for list in members.iter_mut() {
+            list.retain(|at| !moved.contains(at));
+        }
+        members[inner].extend(moved);
+    }
 }
 
 /// True if the middle of one is inside the other and it does not stick out by
@@ -175,7 +336,8 @@ fn role(at: usize, rects: &[Rect], texts: &[usize], content: &Rect, line: u32) -
         return PanelRole::Header;
     }
     // In front of a surface whose rectangle it cuts into.
-    let large = rect.height >= 4 * line && rect.width >= 6 * line;
+    let large =
+        rect.height >= 4 * line && rect.width >= 6 * line && rect.width * 10 <= content.width * 9;
     let behind = (rects[..rects.len() - 1].iter().enumerate()).any(|(other, under)| {
         let overlap = |a: (u32, u32), b: (u32, u32)| a.1.min(b.1).saturating_sub(a.0.max(b.0));
         let wide = overlap((rect.x, rect.right()), (under.x, under.right()));

@@ -12,10 +12,12 @@ const POINTS: u32 = 180;
 const SAME: i32 = 4;
 /// Minimum points of a surface; smaller ones are inside letters and icons.
 const FEWEST: u32 = 24;
+/// Area of a surface by its points: the lines of a grid cover less of it.
+const FRAME: u32 = 12;
 /// Maximum surfaces kept, the largest first: a mosaic is no layout.
 const MOST: usize = 400;
 /// Maximum height of a row of a table or a cell of a grid, in line heights.
-const ROW: u32 = 8;
+const ROW: u32 = 10;
 /// Minimum shape of a row: width by height.
 const WIDE: u32 = 8;
 
@@ -80,7 +82,10 @@ impl SurfaceMap {
         }
         let mut kept: Vec<_> = (boxes.into_iter())
             .filter(|(_, (area, count))| {
-                *count >= FEWEST && area.width() >= 6 && area.height() >= 3
+                *count >= FEWEST
+                    && area.width() >= 6
+                    && area.height() >= 3
+                    && *count * FRAME >= area.width() * area.height()
             })
             .collect();
         kept.sort_by_key(|(label, (_, count))| (std::cmp::Reverse(*count), *label));
@@ -179,7 +184,7 @@ impl SurfaceMap {
             stack
                 || area.height() <= ROW * line && area.width() >= WIDE * area.height().min(2 * line)
         };
-        if (is_row(a, a_stack) || is_row(b, b_stack))
+        if (is_row(a, a_stack) && is_row(b, b_stack))
             && self.is_border(a.bottom, b.top, |y| ((a.left + a.right) / 2, y))
         {
             return true;
