@@ -19,7 +19,7 @@ use watchtower_domain::series::{Quantity, Unit};
 pub use labels::{fold, is_misread};
 pub use numbers::{counted_quantity, quantity};
 
-use crate::layout::{Content, Element, ElementText, KeyValue, Layout, Table};
+use crate::layout::{Element, ElementContent, ElementText, KeyValue, Layout, Table};
 use crate::picture::Rect;
 use crate::redact::RedactedFrame;
 use labels::label_of;
@@ -108,7 +108,7 @@ impl NumberCollector {
             None => kind.to_owned(),
         };
         match &element.content {
-            Content::Card(card) => {
+            ElementContent::Card(card) => {
                 // "limit 800 ms" is compared with the value; the other text
                 // names it.
                 let compared = |text: &ElementText| {
@@ -124,17 +124,19 @@ impl NumberCollector {
                 };
                 self.pair(&place, label, &card.value);
             }
-            Content::KeyValues(pairs) => {
+            ElementContent::KeyValues(pairs) => {
                 for KeyValue { key, value } in pairs {
                     self.pair(&place, key, value);
                 }
             }
-            Content::Table(table) => self.table(&place, table),
-            Content::Badge(text) | Content::Heading(text) | Content::Prose(text) => {
+            ElementContent::Table(table) => self.table(&place, table),
+            ElementContent::Badge(text)
+            | ElementContent::Heading(text)
+            | ElementContent::Prose(text) => {
                 self.line(&place, text);
             }
             // Numbers in them are those of an event.
-            Content::LogLine(_) | Content::Code(_) => {}
+            ElementContent::LogLine(_) | ElementContent::Code(_) => {}
         }
     }
 
@@ -281,6 +283,10 @@ fn labelled(text: &str) -> Option<(String, Quantity)> {
     });
     for (at, _) in starts {
         if let Some(quantity) = quantity(&text[at..]) {
+            // "Failed logins, 1 minute" is a period, and the number elsewhere.
+            if quantity.unit == Unit::Seconds && text[..at].trim_end().ends_with(',') {
+                return None;
+            }
             let label = label_of(&text[..at]).filter(|label| few(label))?;
             return Some((label, quantity));
         }

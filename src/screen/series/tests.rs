@@ -14,7 +14,7 @@ fn text(text: &str) -> ElementText {
     }
 }
 
-fn element(content: Content, title: Option<&str>) -> Element {
+fn element(content: ElementContent, title: Option<&str>) -> Element {
     Element {
         content,
         rect: Rect {
@@ -29,17 +29,17 @@ fn element(content: Content, title: Option<&str>) -> Element {
     }
 }
 
-fn card(label: &str, value: &str) -> Content {
-    Content::Card(Card {
+fn card(label: &str, value: &str) -> ElementContent {
+    ElementContent::Card(Card {
         label: text(label),
         value: text(value),
         note: Some(text("usual: 2")),
     })
 }
 
-fn table(rows: &[&[&str]]) -> Content {
+fn table(rows: &[&[&str]]) -> ElementContent {
     let cells = |row: &&[&str]| row.iter().map(|cell| text(cell)).collect::<Vec<_>>();
-    Content::Table(Table {
+    ElementContent::Table(Table {
         head: rows.first().map(cells),
         rows: rows.iter().skip(1).map(cells).collect(),
     })
@@ -71,7 +71,7 @@ fn owned(rows: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
 
 #[test]
 fn cards_pairs_and_lines_are_series() {
-    let pairs = Content::KeyValues(vec![
+    let pairs = ElementContent::KeyValues(vec![
         KeyValue {
             key: text("Replicas"),
             value: text("3"),
@@ -85,7 +85,7 @@ fn cards_pairs_and_lines_are_series() {
             value: text("3d 4h"),
         },
     ]);
-    let log = Content::LogLine(LogLine {
+    let log = ElementContent::LogLine(LogLine {
         time: None,
         level: None,
         source: None,
@@ -97,15 +97,16 @@ fn cards_pairs_and_lines_are_series() {
         element(card("Failed logins, 1 minute", "48"), Some("SSH")),
         element(card("Owner", "maria"), None),
         element(pairs, Some("checkout-api")),
-        element(Content::Badge(text("12 failed checks")), None),
-        element(Content::Prose(text("Error rate: 12.4 %")), None),
+        element(ElementContent::Badge(text("12 failed checks")), None),
+        element(ElementContent::Prose(text("Error rate: 12.4 %")), None),
         element(
-            Content::Prose(text("p99 latency 4.8 s is above the limit of 800 ms")),
+            ElementContent::Prose(text("p99 latency 4.8 s is above the limit of 800 ms")),
             None,
         ),
-        element(Content::Prose(text("3 days ago")), None),
+        element(ElementContent::Prose(text("3 days ago")), None),
+        element(ElementContent::Prose(text("Failed logins, 1 minute")), None),
         element(log, None),
-        element(Content::Code(text("retries = 3")), None),
+        element(ElementContent::Code(text("retries = 3")), None),
     ];
     assert_eq!(
         read(elements),
@@ -147,7 +148,7 @@ fn cells_are_labelled_by_their_row_and_column() {
 #[test]
 fn a_limit_is_not_the_label_of_what_it_limits() {
     let of = |label: &str, note: &str, value: &str| {
-        let card = Content::Card(Card {
+        let card = ElementContent::Card(Card {
             label: text(label),
             value: text(value),
             note: Some(text(note)),
@@ -219,7 +220,7 @@ fn a_secret_is_never_a_label_and_its_row_no_series() {
     let masked = [
         element(card("[masked password]", "48"), None),
         element(card("api key [masked API key]", "48"), None),
-        element(Content::Prose(text("[masked token]: 5")), None),
+        element(ElementContent::Prose(text("[masked token]: 5")), None),
     ];
     assert_eq!(read(masked.to_vec()), []);
     let titled = element(card("Errors", "4"), Some("[masked password]"));
