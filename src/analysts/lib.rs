@@ -10,6 +10,7 @@ pub mod settings;
 
 pub mod budget;
 pub mod metrics;
+pub mod series;
 pub mod watchdog;
 
 mod agent;
@@ -37,6 +38,7 @@ pub use crate::ask::AskService;
 use crate::budget::Budget;
 use crate::metrics::AnalystMetrics;
 pub use crate::model_chain::{ChainLink, ModelChain};
+use crate::series::settings::WatchConfig;
 use crate::settings::{AgentConfig, PanelConfig};
 pub use agent::Agent;
 pub use governor::{Governor, GovernorSettings};
@@ -67,6 +69,8 @@ pub struct AgentSet {
     pub ask_service: Option<ModelChain>,
     /// Language of those answers.
     pub ask_language: AnswerLanguage,
+    /// Numbers on the screens that analysts report.
+    pub watches: Arc<[WatchConfig]>,
 }
 
 /// Policy of redaction (what may be sent) and grounding (what counts as

@@ -1,5 +1,7 @@
 //! Counters of the analysts, panel discussions and the budget.
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -10,8 +12,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use watchtower_base::metrics::MetricsRegistry;
+use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
 use watchtower_domain::finding::Severity;
+use watchtower_domain::series::SeriesName;
 
 #[derive(Debug)]
 pub struct AnalystMetrics {
@@ -23,6 +27,10 @@ pub struct AnalystMetrics {
     model_usd: Family<ModelLabel, Counter<f64, AtomicU64>>,
     budget_step: Gauge,
     latency: Family<ProviderLabel, Histogram, fn() -> Histogram>,
+    numbers: Family<NumberLabels, Gauge<f64, AtomicU64>>,
+    shown_numbers: Mutex<HashSet<NumberLabels>>,
+    /// Series left out, as there are too many.
+    pub dropped_series: Counter,
     /// Frames skipped because a newer one had arrived.
     pub dropped_frames: Counter,
     /// Changes of a screen that an analyst's model was never shown.
@@ -63,6 +71,20 @@ struct ProviderLabel {
 struct ModelLabel {
     model: String,
 }
+
+/// Labels of a number on a screen: cleaned and bounded text of a redacted
+/// reading.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+struct NumberLabels {
+    stream: String,
+    place: String,
+    label: String,
+    unit: &'static str,
+}
+
+/// Maximum numbers shown as metrics, so that no screen can make a monitoring
+/// system store more: 10 screens of 100.
+pub const MOST_NUMBERS_SHOWN: usize = 1000;
 
 /// Outcome of a panel discussion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +134,9 @@ impl AnalystMetrics {
                 "Seconds from a change on the screen to its finding, by provider of the model",
                 Family::new_with_constructor(latency_histogram as fn() -> Histogram),
             ),
+            numbers: registry.register("screen_value", "Numbers on the screens, in base units"),
+            shown_numbers: Mutex::default(),
+            dropped_series: registry.dropped("series"),
             dropped_frames: registry.dropped("agent"),
             dropped_changes: registry.dropped("change"),
             dropped_findings: registry.dropped("finding"),
@@ -180,6 +205,27 @@ impl AnalystMetrics {
         self.model_usd.get_or_create(&label).inc_by(usd);
     }
 
+    /// Replaces the numbers shown by those on the screens now; the first
+    /// [`MOST_NUMBERS_SHOWN`] are shown, and those that are gone no longer.
+    pub fn show_numbers<'a>(&self, numbers: impl Iterator<Item = (&'a SeriesName, f64)>) {
+        let mut shown = self.shown_numbers.locked();
+        let mut before = std::mem::take(&mut *shown);
+        for (name, value) in numbers.take(MOST_NUMBERS_SHOWN) {
+            let labels = NumberLabels {
+                stream: name.stream.to_string(),
+                place: name.place.clone(),
+                label: name.label.clone(),
+                unit: name.unit.as_str(),
+            };
+            self.numbers.get_or_create(&labels).set(value);
+            before.remove(&labels);
+            shown.insert(labels);
+        }
+        for gone in before {
+            self.numbers.remove(&gone);
+        }
+    }
+
     pub fn budget_step(&self, step: usize) {
         self.budget_step
             .set(i64::try_from(step).unwrap_or(i64::MAX));
@@ -223,6 +269,8 @@ fn finding_labels(agent: &str, severity: Severity) -> FindingLabels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use watchtower_base::stream_name::StreamName;
+    use watchtower_domain::series::Unit;
 
     #[test]
     fn an_introduced_agent_is_shown_before_it_answers() {
@@ -239,5 +287,37 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing in\n{page}");
         }
+    }
+    #[test]
+    fn numbers_are_shown_while_they_are_on_a_screen_and_bounded() {
+        let mut registry = MetricsRegistry::default();
+        let metrics = AnalystMetrics::new(&mut registry);
+        let name = |label: &str| SeriesName {
+            stream: StreamName::new("team").expect("a name"),
+            place: "card".to_owned(),
+            label: label.to_owned(),
+            unit: Unit::Seconds,
+        };
+        let (p99, odd) = (name("p99"), name("a\"b\\c\nd"));
+        metrics.show_numbers([(&p99, 4.8), (&odd, 1.0)].into_iter());
+        let page = registry.render();
+        let line =
+            r#"watchtower_screen_value{stream="team",place="card",label="p99",unit="seconds"} 4.8"#;
+        assert!(page.contains(line), "{page}");
+        let escaped = r#"label="a\"b\\c\nd""#;
+        assert!(page.contains(escaped), "{page}");
+        metrics.show_numbers([(&p99, 0.3)].into_iter());
+        let page = registry.render();
+        assert!(
+            page.contains("} 0.3\n") && !page.contains("label=\"a"),
+            "{page}"
+        );
+        let many: Vec<_> = (0..3000).map(|nth| name(&format!("n{nth}"))).collect();
+        metrics.show_numbers(many.iter().map(|name| (name, 1.0)));
+        let count = registry
+            .render()
+            .matches("watchtower_screen_value{")
+            .count();
+        assert_eq!(count, MOST_NUMBERS_SHOWN);
     }
 }

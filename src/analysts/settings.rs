@@ -16,6 +16,7 @@ use watchtower_models::settings::{ModelConfig, ModelName, Provider, Thinking};
 
 use crate::budget;
 use crate::budget::settings::BudgetConfig;
+use crate::series::settings::{WatchConfig, watch};
 
 /// Analysts and their shared model.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,7 @@ pub struct Panel {
     pub exchange: PanelConfig,
     pub budget: BudgetConfig,
     pub agents: Vec<AgentConfig>,
+    pub watches: Vec<WatchConfig>,
 }
 
 /// `[panel]`: discussion between analysts.
@@ -138,6 +140,7 @@ impl Panel {
         let exchange = exchange(root.section("panel"));
         let budget = budget::settings::budget(root.section("budget"));
         let blocks = root.tables("agent");
+        let watches = root.tables("watch");
         root.finish();
         let agents: Vec<_> = blocks
             .into_iter()
@@ -160,12 +163,29 @@ impl Panel {
                 );
             }
         }
+        let names: Vec<&str> = agents.iter().map(AgentConfig::name).collect();
+        if watches.len() > MOST_WATCHES {
+            let got = watches.len();
+            faults.add(
+                "watch",
+                format!("must be at most {MOST_WATCHES} blocks, got {got}"),
+            );
+        }
+        let watches: Vec<_> = watches
+            .into_iter()
+            .enumerate()
+            .map(|(index, block)| {
+                let section = Section::new(block, format!("watch[{index}]"), &mut faults);
+                watch(section, &names)
+            })
+            .collect();
         if faults.is_empty() {
             Ok(Self {
                 model,
                 exchange,
                 budget,
                 agents,
+                watches,
             })
         } else {
             Err(faults)
@@ -176,14 +196,25 @@ impl Panel {
         self.agents.iter().filter(|agent| agent.enabled)
     }
 
+    /// Watches whose analyst is enabled.
+    pub fn active_watches(&self) -> impl Iterator<Item = &WatchConfig> {
+        let enabled =
+            |watch: &&WatchConfig| self.enabled().any(|agent| agent.name() == watch.agent);
+        self.watches.iter().filter(enabled)
+    }
+
     /// Frames the enabled analysts need. Without any, only the watchdog needs
     /// frames, of all streams.
     pub fn frame_demand(&self) -> FrameDemand {
         let every = self.enabled().any(|agent| agent.streams.is_empty());
         let none = self.enabled().next().is_none();
+        let watched = self
+            .active_watches()
+            .filter_map(|watch| watch.stream.clone());
         let named = self
             .enabled()
-            .flat_map(|agent| agent.streams.iter().cloned());
+            .flat_map(|agent| agent.streams.iter().cloned())
+            .chain(watched);
         FrameDemand {
             interval: if none {
                 DEFAULT_INTERVAL
@@ -218,6 +249,9 @@ impl FrameDemand {
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Maximum watches; each number on a screen is compared with all of them.
+const MOST_WATCHES: usize = 200;
 
 pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
     let config = PanelConfig {

@@ -208,11 +208,13 @@ impl AgentFactory {
             true => self.ask_service(default)?,
             false => None,
         };
+        let watches = config.panel.active_watches().cloned().collect();
         let agents = AgentSet {
             members: members.into(),
             panel: config.panel.exchange,
             ask_service,
             ask_language: config.panel.model.language.clone(),
+            watches,
         };
         Ok((agents, statuses))
     }

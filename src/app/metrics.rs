@@ -51,10 +51,12 @@ mod tests {
 
     use super::*;
     use watchtower_analysts::metrics::PanelEnd;
+    use watchtower_base::stream_name::StreamName;
     use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
+    use watchtower_domain::series::{SeriesName, Unit};
 
     /// Names, types and help of the contract.
-    const CONTRACT: [(&str, &str, &str); 36] = [
+    const CONTRACT: [(&str, &str, &str); 37] = [
         (
             "broken_pictures",
             "counter",
@@ -105,6 +107,11 @@ mod tests {
             "counter",
             "Payload bytes of audio and video received",
         ),
+        (
+            "screen_value",
+            "gauge",
+            "Numbers on the screens, in base units",
+        ),
         ("sink_behind", "gauge", "Pending events of a sink"),
         ("sink_dead", "counter", "Events moved to dead letters"),
         ("sink_delivered", "counter", "Events delivered by a sink"),
@@ -153,6 +160,13 @@ mod tests {
         metrics.analysts.spent("gemini:flash", 1, 0);
         metrics.analysts.finding_latency("offline", Duration::ZERO);
         metrics.analysts.panel(PanelEnd::Settled);
+        let number = SeriesName {
+            stream: StreamName::new("team").expect("a name"),
+            place: "card".to_owned(),
+            label: "p99".to_owned(),
+            unit: Unit::Seconds,
+        };
+        metrics.analysts.show_numbers([(&number, 4.8)].into_iter());
         metrics.sinks.introduce_sink("file");
         metrics
     }
@@ -214,6 +228,7 @@ mod tests {
                 "events",
                 "finding",
                 "media",
+                "series",
                 "transcoder",
                 "viewer",
             ]

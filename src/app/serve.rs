@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_analysts as analysts;
+use watchtower_analysts::series::SeriesRecorder;
 use watchtower_analysts::settings::AgentConfig;
 use watchtower_analysts::watchdog::Watchdog;
 use watchtower_analysts::{AgentContext, AgentSet, AskService};
@@ -288,6 +289,10 @@ impl App {
                 redact: redact_at_home,
             };
             essential.spawn(name("history", done(history.run(sources.clone()))));
+        }
+        if self.reader.is_some() {
+            let series = SeriesRecorder::new(&context, self.agents.subscribe(), redact_at_home);
+            essential.spawn(name("series", done(series.run(sources.clone()))));
         }
         essential.spawn(name("watchdog", done(watchdog.run(sources.clone()))));
         essential.spawn(name(

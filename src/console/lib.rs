@@ -221,6 +221,8 @@ fn router(
         .routes(routes!(api::history::moments))
         .routes(routes!(api::history::handover))
         .routes(routes!(api::history::evidence))
+        .routes(routes!(api::series::series))
+        .routes(routes!(api::series::samples))
         .routes(routes!(api::findings::search))
         .routes(routes!(api::ask::ask))
         .routes(routes!(api::sinks::sinks))

@@ -4,6 +4,7 @@
 pub mod agent_name;
 pub mod cost;
 pub mod screen_text;
+pub mod series;
 
 pub mod agent_status;
 pub mod finding;

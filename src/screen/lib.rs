@@ -19,6 +19,7 @@ pub mod layout;
 pub mod metrics;
 pub mod picture;
 pub mod redact;
+pub mod series;
 pub mod settings;
 pub mod text;
 

@@ -18,6 +18,7 @@ mod reload;
 mod remote;
 mod rtmp;
 mod rtmp_bad_input;
+mod series;
 mod serve;
 mod store;
 mod streams;

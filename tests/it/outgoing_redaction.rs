@@ -200,6 +200,7 @@ async fn requests_are_redacted_by_the_policy_of_their_model() {
             Priority::Normal,
         )),
         ask_language: AnswerLanguage::default(),
+        watches: Arc::default(),
     };
     let (_keep, staff) = watch::channel(staff);
     let shutdown = CancellationToken::new();

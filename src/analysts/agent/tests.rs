@@ -246,9 +246,9 @@ pub(super) fn harness_with(
         panel: Panel::parse("", "").unwrap().exchange,
         ask_service: None,
         ask_language: AnswerLanguage::default(),
+        watches: Arc::default(),
     };
-    // The sender is dropped: the settings never change.
-    let (_, agents) = watch::channel(agents);
+    let (_, agents) = watch::channel(agents); // They never change.
     let panel = tokio::spawn(crate::run(agents, context.clone(), shutdown.clone()));
     AgentHarness {
         context,

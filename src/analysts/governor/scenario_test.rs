@@ -305,6 +305,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         panel: Panel::parse("", "").unwrap().exchange,
         ask_service: None,
         ask_language: AnswerLanguage::default(),
+        watches: Arc::default(),
     };
     let (_unchanging, agents) = watch::channel(agents);
     let shutdown = CancellationToken::new();

@@ -172,6 +172,7 @@ fn harness(peer: ConfirmingModel) -> PanelHarness {
         panel: panel.exchange,
         ask_service: None,
         ask_language: AnswerLanguage::default(),
+        watches: Arc::default(),
     };
     let (keep, agents) = watch::channel(agents);
     let (table, waiting) = PanelQueue::new(agents.clone());

@@ -141,11 +141,13 @@ impl Config {
         let default = self.default_provider();
         let model = &self.panel.model;
         let redacts = model.redact != Redact::Off;
-        self.panel.enabled().any(|agent| {
-            let models = agent.models(model, default);
-            let by_rules = |(provider, _): &(Provider, String)| *provider == Provider::Offline;
-            redacts || models.iter().any(by_rules)
-        })
+        let watches = self.panel.active_watches().next().is_some();
+        watches
+            || self.panel.enabled().any(|agent| {
+                let models = agent.models(model, default);
+                let by_rules = |(provider, _): &(Provider, String)| *provider == Provider::Offline;
+                redacts || models.iter().any(by_rules)
+            })
     }
 }
 

@@ -93,6 +93,21 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// String, or a number as it would be written.
+    pub fn text_or_number(&mut self, key: &'static str) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) => Some(text),
+            Value::Integer(number) => Some(number.to_string()),
+            Value::Float(number) => Some(number.to_string()),
+            other => self.wrong(key, &other, "a number, or a string"),
+        }
+    }
+
+    /// True if the key is set and not read yet.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Required string that is not blank.
     pub fn required_text(&mut self, key: &'static str) -> String {
         let present = self.table.contains_key(key);

@@ -11,6 +11,7 @@ pub(super) mod inbound;
 pub(super) mod incidents;
 pub(super) mod live;
 pub(super) mod remote_findings;
+pub(super) mod series;
 pub(super) mod setup;
 pub(super) mod sinks;
 pub(super) mod stills;

@@ -31,6 +31,7 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
         (name = "findings", description = "Findings of the analysts"),
         (name = "incidents", description = "Incidents and their triage"),
         (name = "history", description = "Screen history, search and shift reports"),
+        (name = "series", description = "Numbers of the screens over time"),
         (name = "sinks", description = "Sinks and dead letters"),
         (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
         (name = "service", description = "Health, readiness and metrics"),

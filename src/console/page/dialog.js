@@ -62,7 +62,7 @@ const KEYS = {
   'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
   a: 'Acknowledge', c: 'Close with a reason', f: 'Close as false positive', r: 'Reopen', i: 'Assign', s: 'Snooze', n: 'Add note', u: 'Undo the last action',
   '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
-  'Ctrl K': 'Commands', '1 to 8': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
+  'Ctrl K': 'Commands', '1 to 9': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
 };
 
 export function help() {

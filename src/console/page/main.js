@@ -15,6 +15,7 @@ import { openPalette, preparePalette } from './palette.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
 import { find, prepare as prepareSearch } from './search.js';
+import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
 import { show as showSuppressions } from './suppressions.js';
 import { undone } from './toast.js';
@@ -23,7 +24,7 @@ import { Player } from './whep.js';
 
 /** @import {Agent, Finding, List, Stream} from './types' */
 
-const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup', 'suppressions'];
+const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 'setup', 'suppressions', 'series'];
 /** Polling interval in ms without a stream, for rejected connections. */
 const LOOK_AGAIN = 3000;
 
@@ -81,6 +82,7 @@ async function route() {
     else if (view === 'suppressions') await showSuppressions();
     else if (view === 'history') await showHistory(query);
     else if (view === 'handover') await showHandover(query);
+    else if (view === 'series') await showSeries(query);
     else if (view === 'search' && query.get('q')) await find(String(query.get('q')));
   } catch (error) {
     if (view === wanted) say(words(error));

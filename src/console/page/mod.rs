@@ -53,6 +53,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "report.js",
     "rows.js",
     "search.js",
+    "series.js",
     "setup.js",
     "snooze.js",
     "span.js",

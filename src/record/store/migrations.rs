@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 11] = [
     SEARCH_FORMS,
     PAIRS_OF_LETTERS,
     HANDLING,
+    SERIES,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -317,6 +318,56 @@ CREATE TABLE released (
 CREATE INDEX released_by_incident ON released (incident);
 ";
 
+/// Numbers of the screens over time. A row of the three tables is a time with
+/// one value, or with the mean and range of several; where one ends before the
+/// next begins is a gap.
+const SERIES: &str = "
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  stream TEXT NOT NULL,
+  -- Text that is the same however OCR misreads place, label and unit.
+  key TEXT NOT NULL,
+  place TEXT NOT NULL,
+  label TEXT NOT NULL,
+  unit TEXT NOT NULL,
+  first_at INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  value REAL NOT NULL,
+  UNIQUE (stream, key)
+) STRICT;
+CREATE INDEX series_by_last ON series (last_at);
+CREATE TABLE series_raw (
+  series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+  from_at INTEGER NOT NULL,
+  to_at INTEGER NOT NULL,
+  mean REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  PRIMARY KEY (series, from_at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE series_minutes (
+  series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+  from_at INTEGER NOT NULL,
+  to_at INTEGER NOT NULL,
+  mean REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  PRIMARY KEY (series, from_at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE series_hours (
+  series INTEGER NOT NULL REFERENCES series ON DELETE CASCADE,
+  from_at INTEGER NOT NULL,
+  to_at INTEGER NOT NULL,
+  mean REAL NOT NULL,
+  low REAL NOT NULL,
+  high REAL NOT NULL,
+  PRIMARY KEY (series, from_at)
+) STRICT, WITHOUT ROWID;
+-- Times up to which minutes and hours are summarised.
+CREATE TABLE series_progress (minutes INTEGER NOT NULL, hours INTEGER NOT NULL) STRICT;
+INSERT INTO series_progress VALUES (0, 0);
+";
+
 /// Copies what was indexed before [`SEARCH_FORMS`], with its forms: about 20 s
 /// of a million lines.
 fn index_forms(db: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -455,8 +506,8 @@ mod tests {
     #[test]
     fn older_database_is_migrated() {
         let mut db = Connection::open_in_memory().unwrap();
-        // Before the search forms.
-        let before = 8;
+        let before = MIGRATIONS.iter().position(|step| *step == SEARCH_FORMS);
+        let before = before.unwrap() as i32;
         for migration in &MIGRATIONS[..before as usize] {
             db.execute_batch(migration).unwrap();
         }

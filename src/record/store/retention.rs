@@ -169,6 +169,8 @@ impl StoreWriter {
             let days = age.now - DAYS_OF_SPEND;
             self.forget_spend(sql::timestamp(age.since).min(days))?;
         }
+        // Their ages are fixed, whatever is kept of findings.
+        let more_series = age.is_settled() && self.forget_series(sql::nanos(age.now), too_much)?;
         // Above the size limit the least important is removed first: pictures,
         // many and large, then text, and only then findings.
         let moments = self.forget_moments(age, too_much)?;
@@ -177,7 +179,7 @@ impl StoreWriter {
         let mut swept = Swept {
             stills: moments,
             lines,
-            more: moments == super::moments::STEP as u64 || lines == step as u64,
+            more: moments == super::moments::STEP as u64 || lines == step as u64 || more_series,
             ..Swept::default()
         };
         self.tidying.gone += bytes;

@@ -153,6 +153,12 @@ async fn every_operation_answers_as_described() {
     let still = server.json("/api/moments").await["items"][0]["sha256"].clone();
     let still = still.as_str().unwrap().to_owned();
 
+    let series = server.until("a series", async |server| {
+        let page = server.json("/api/series").await;
+        page["items"][0]["id"].as_u64()
+    });
+    let series = series.await.to_string();
+
     // Reads, valid and invalid.
     let missing = uuid::Uuid::now_v7().to_string();
     let reads: Vec<(&str, String)> = vec![
@@ -182,6 +188,12 @@ async fn every_operation_answers_as_described() {
         ("/api/handover", String::new()),
         ("/api/evidence/{file}", format!("{still}.jpg")),
         ("/api/evidence/{file}", "x.jpg".to_owned()),
+        ("/api/series", "?limit=5&label=e".to_owned()),
+        ("/api/series", "?cursor=x".to_owned()),
+        ("/api/series/{id}", series.clone()),
+        ("/api/series/{id}", format!("{series}?step=0")),
+        ("/api/series/{id}", "123456789".to_owned()),
+        ("/api/series/{id}", "x".to_owned()),
         ("/api/search", "?q=operational".to_owned()),
         ("/api/search", "?q=".to_owned()),
         ("/api/sinks", String::new()),
@@ -275,7 +287,7 @@ fn the_description_states_the_limits() {
             }
         }
     }
-    assert_eq!((sizes, places), (5, 5));
+    assert_eq!((sizes, places), (6, 6));
     let mut boxes = 0;
     for schema in document["components"]["schemas"]
         .as_object()
