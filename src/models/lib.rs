@@ -12,6 +12,7 @@ mod images;
 pub mod language;
 pub mod offline;
 pub mod openai;
+mod orders;
 pub mod panel_prompt;
 pub mod prompt;
 mod request;

@@ -7,6 +7,7 @@
 mod examples;
 mod memory;
 mod opinion;
+mod orders;
 mod pattern;
 mod rule;
 mod rules;
@@ -26,7 +27,7 @@ use rule::{Match, Rule, Subject};
 use watchtower_base::stream_name::StreamName;
 use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::TokenUsage;
-use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity, WATCHTOWER};
 use watchtower_screen::redact::{RedactedFrame, mask_secrets};
 
 use crate::model::{
@@ -141,6 +142,9 @@ impl Offline {
             let subjects = rule.subjects(screen, at, windows);
             let subjects = subjects.into_iter().take(SUBJECTS);
             reports.extend(subjects.map(|subject| report(rule, screen, subject)));
+        }
+        if self.agent == WATCHTOWER {
+            reports.extend(orders::orders_on(screen));
         }
         reports.extend(self.indicators_on(screen));
         reports

@@ -19,7 +19,7 @@ use super::rule::Rule;
 use super::window::MOST_ROWS;
 
 /// Built-in files, by persona.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 6] = [
     (
         "rules/secops.toml",
         include_str!("../../../rules/secops.toml"),
@@ -43,10 +43,6 @@ const BUILT_IN: [(&str, &str); 7] = [
     (
         "rules/architect.toml",
         include_str!("../../../rules/architect.toml"),
-    ),
-    (
-        "rules/watchtower.toml",
-        include_str!("../../../rules/watchtower.toml"),
     ),
 ];
 /// Bounds on the length of a window.
