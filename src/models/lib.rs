@@ -16,5 +16,6 @@ mod orders;
 pub mod panel_prompt;
 pub mod prompt;
 mod request;
+pub mod stream_context;
 pub mod token_counter;
 mod written;

@@ -19,5 +19,6 @@ mod rtmp;
 mod rtmp_bad_input;
 mod serve;
 mod store;
+mod stream_context;
 mod streams;
 mod watchdog;

@@ -34,6 +34,7 @@ use crate::model::{
     Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
     Persona, Prepared, Question, Reply, ReviewQuestion, ReviewReply,
 };
+use crate::stream_context::{StreamContext, is_normal};
 pub use rules::{Rules, RulesError};
 use screen::FrameText;
 use window::Windows;
@@ -56,6 +57,8 @@ pub struct Offline {
     /// Indicators of the persona, matched word for word.
     indicators: Vec<String>,
     finder: AhoCorasick,
+    /// Context of the streams, with what is normal on each.
+    streams: Arc<[StreamContext]>,
     memories: Mutex<HashMap<StreamName, OfflineMemory>>,
 }
 
@@ -77,6 +80,7 @@ impl Offline {
             // Too large for an automaton: then no indicator is matched.
             finder: finder.unwrap_or_else(|_| none()),
             indicators,
+            streams: Arc::clone(&persona.streams),
             memories: Mutex::default(),
         }
     }
@@ -96,7 +100,12 @@ impl Offline {
         let words = screen.rows.iter().map(|row| folded(&row.text));
         memory.turn_to(words.collect(), frame.captured_at);
         let reports = self.reports(&screen, frame.captured_at, &mut memory.windows);
-        let fresh = reports.into_iter().filter(|report| {
+        let alarming = reports.into_iter().filter(|report| {
+            let evidence = report.observation.evidence.iter();
+            let quotes: Vec<&str> = evidence.map(|item| item.quote.as_str()).collect();
+            !is_normal(&self.streams, &frame.stream, &quotes)
+        });
+        let fresh = alarming.filter(|report| {
             memory.is_news(&report.key, report.count, report.observation.severity)
         });
         fresh.map(|report| report.observation).collect()
