@@ -9,7 +9,7 @@ use watchtower_base::stream_name::StreamName;
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamContext {
     pub name: StreamName,
-    /// What the screen shows; may be empty.
+    /// Description of the screen; may be empty.
     pub context: String,
     pub normal: Vec<NormalState>,
 }
