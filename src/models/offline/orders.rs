@@ -6,7 +6,7 @@ use watchtower_screen::redact::mask_secrets;
 use super::memory::folded;
 use super::screen::{ByteSpan, CellRow, FrameText};
 use super::{CONFIDENCE, QUOTES, RuleFinding, SUBJECTS};
-use crate::orders::{OrderPassage, ScreenOrder, is_draft, order};
+use crate::orders::{OrderPassage, ScreenOrder, is_draft, may_begin, order};
 
 /// Maximum lines that an order is split over.
 const LINES: usize = 3;
@@ -105,6 +105,9 @@ fn split_order(
         if let Some(order) = order(passage).filter(|order| order.span.0 < first) {
             cells.retain(|cell| cell.offset < order.span.1);
             return Some((order, cells));
+        }
+        if cells.len() == 1 && !may_begin(&text) {
+            return None;
         }
         next = screen.cell_below(row, part);
     }

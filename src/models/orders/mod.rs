@@ -44,6 +44,33 @@ pub(crate) fn order(passage: OrderPassage<'_>) -> Option<ScreenOrder> {
     (!text.is_quoted(found.span) && !is_judged(passage.beside)).then_some(found)
 }
 
+/// True if an order may begin in a text and end below it: it names a reader, or
+/// has the verb of a request.
+pub(crate) fn may_begin(text: &str) -> bool {
+    use vocabulary::PhraseClass::{
+        Answer, AsReader, Automated, Hush, Machine, Recast, Reveal, Silence, Turned, Verdict, Void,
+        Whichever,
+    };
+    let hits = vocabulary().hits(&fold::words(text));
+    hits.iter().any(|hit| {
+        matches!(
+            hit.class,
+            Answer
+                | AsReader
+                | Automated
+                | Hush
+                | Machine
+                | Recast
+                | Reveal
+                | Silence
+                | Turned
+                | Verdict
+                | Void
+                | Whichever
+        )
+    })
+}
+
 /// True if a text heads a prompt that somebody edits.
 pub(crate) fn is_draft(text: &str) -> bool {
     let words = fold::words(text);
