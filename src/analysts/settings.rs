@@ -1,4 +1,4 @@
-//! `[panel]` and `[[agent]]` of `agents.toml`, and the file as a whole.
+//! `[panel]`, `[[agent]]` and `[[stream]]` of `agents.toml`, and the file as a whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use watchtower_models as models;
 use watchtower_models::language::AnswerLanguage;
 use watchtower_models::model::Persona;
 use watchtower_models::settings::{ModelConfig, ModelName, Provider, Thinking};
+use watchtower_models::stream_context::{NormalState, StreamContext};
 
 use crate::budget;
 use crate::budget::settings::BudgetConfig;
@@ -141,13 +142,15 @@ impl Panel {
         let budget = budget::settings::budget(root.section("budget"));
         let blocks = root.tables("agent");
         let watches = root.tables("watch");
+        let contexts = root.tables("stream");
         root.finish();
+        let streams = streams(contexts, &mut faults);
         let agents: Vec<_> = blocks
             .into_iter()
             .enumerate()
             .map(|(index, block)| {
                 let section = Section::new(block, format!("agents[{index}]"), &mut faults);
-                agent(section, &model.language)
+                agent(section, &model.language, &streams)
             })
             .collect();
         let mut names = HashSet::new();
@@ -266,9 +269,69 @@ pub(crate) fn exchange(mut s: Section<'_>) -> PanelConfig {
     config
 }
 
+/// Bounds on what the operator says about a stream, which is part of each
+/// prompt about it: some 400 tokens, and statements of a line.
+const LONGEST_CONTEXT: usize = 1500;
+const MOST_NORMAL: usize = 32;
+const NORMAL_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=120;
+
+/// Parses the `[[stream]]` blocks.
+fn streams(blocks: Vec<toml::Table>, faults: &mut Faults) -> Arc<[StreamContext]> {
+    let mut streams: Vec<StreamContext> = Vec::new();
+    for (index, block) in blocks.into_iter().enumerate() {
+        let mut section = Section::new(block, format!("streams[{index}]"), faults);
+        let written = section.required_text("name");
+        let name = StreamName::new(&written);
+        if let Err(error) = &name
+            && !written.is_empty()
+        {
+            section.fault("name", format!("{error}, got {written:?}"));
+        }
+        let context = section.text("context").unwrap_or_default();
+        let context = context.trim().to_owned();
+        let length = context.chars().count();
+        if length > LONGEST_CONTEXT {
+            let message =
+                format!("must be at most {LONGEST_CONTEXT} characters long, got {length}");
+            section.fault("context", message);
+        }
+        let normal = section.texts("normal").unwrap_or_default();
+        if normal.len() > MOST_NORMAL {
+            let message = format!(
+                "must hold at most {MOST_NORMAL} statements, got {}",
+                normal.len()
+            );
+            section.fault("normal", message);
+        }
+        for (index, text) in normal.iter().enumerate() {
+            if !NORMAL_CHARACTERS.contains(&text.trim().chars().count()) {
+                let (least, most) = (NORMAL_CHARACTERS.start(), NORMAL_CHARACTERS.end());
+                let message = format!("must be {least} to {most} characters long, got {text:?}");
+                section.fault(&format!("normal[{index}]"), message);
+            }
+        }
+        if let Ok(name) = name {
+            if streams.iter().any(|other| other.name == name) {
+                section.fault("name", format!("{written:?} is taken by another stream"));
+            }
+            streams.push(StreamContext {
+                name,
+                context,
+                normal: normal.iter().map(|text| NormalState::parse(text)).collect(),
+            });
+        }
+        section.finish();
+    }
+    streams.into()
+}
+
 /// Parses an `[[agent]]`; without a language of its own it uses the `shared`
 /// one.
-pub(crate) fn agent(mut s: Section<'_>, shared: &AnswerLanguage) -> AgentConfig {
+pub(crate) fn agent(
+    mut s: Section<'_>,
+    shared: &AnswerLanguage,
+    contexts: &Arc<[StreamContext]>,
+) -> AgentConfig {
     let name = s.required_text("name");
     if name.eq_ignore_ascii_case(watchtower_domain::finding::WATCHTOWER) {
         s.fault("name", format!("{name:?} is reserved for the server"));
@@ -285,6 +348,7 @@ pub(crate) fn agent(mut s: Section<'_>, shared: &AnswerLanguage) -> AgentConfig 
         focus: s.required_text("focus"),
         indicators: s.texts("indicators").unwrap_or_default(),
         language: models::settings::language(&mut s).unwrap_or_else(|| shared.clone()),
+        streams: Arc::clone(contexts),
     };
     let streams = s.texts("streams").unwrap_or_default();
     let streams = streams.into_iter().enumerate().filter_map(|(index, name)| {
@@ -404,6 +468,31 @@ mod tests {
         )
         .unwrap_err();
         insta::assert_snapshot!(faults);
+    }
+
+    #[test]
+    fn faults_of_streams_are_named() {
+        let text = format!(
+            "[[stream]]\nname = \"noc\"\ncontext = \"{}\"\ncolour = \"red\"\n\
+             [[stream]]\nname = \"noc\"\nnormal = [\"ok\", 7]\n\
+             [[stream]]\nname = \"../etc\"\n[[stream]]\ncontext = \"c\"\n",
+            "x".repeat(1501)
+        );
+        insta::assert_snapshot!(Panel::parse(&text, "agents.toml").unwrap_err());
+    }
+
+    #[test]
+    fn every_agent_knows_the_streams() {
+        let text = "[[stream]]\nname = \"noc\"\ncontext = \" Wall of the NOC. \"\n\
+                    normal = [\"CPU up to 95 %\"]\n\
+                    [[agent]]\nname = \"A\"\npersonality = \"p\"\nfocus = \"f\"";
+        let panel = Panel::parse(text, "agents.toml").unwrap();
+        let expected = StreamContext {
+            name: StreamName::new("noc").unwrap(),
+            context: "Wall of the NOC.".to_owned(),
+            normal: vec![NormalState::parse("CPU up to 95 %")],
+        };
+        assert_eq!(*panel.agents[0].persona.streams, [expected]);
     }
 
     #[test]

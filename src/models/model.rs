@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::language::AnswerLanguage;
 pub use crate::request::Prepared;
+use crate::stream_context::StreamContext;
 use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
 use watchtower_domain::finding::{ModelRef, Observation, Severity};
@@ -20,7 +21,7 @@ use watchtower_screen::picture::Rect;
 use watchtower_screen::redact::RedactedFrame;
 
 /// Persona of an analyst: the part of its configuration that is in the prompt.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Persona {
     pub name: String,
     pub personality: String,
@@ -29,6 +30,8 @@ pub struct Persona {
     pub indicators: Vec<String>,
     /// Language of its findings and opinions.
     pub language: AnswerLanguage,
+    /// Context of the streams, shared by all analysts.
+    pub streams: Arc<[StreamContext]>,
 }
 
 /// Question to a model.

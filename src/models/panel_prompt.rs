@@ -32,7 +32,7 @@ medium = plan a fix; low = hygiene; info = worth knowing.";
 pub fn system(question: &ReviewQuestion) -> String {
     match question.kind {
         ReviewKind::Verdict => CRITIC.to_owned() + &question.persona.language.instruction("text"),
-        ReviewKind::Opinion => prompt::system(&question.persona),
+        ReviewKind::Opinion => prompt::system_on(&question.persona, &question.frame.stream),
     }
 }
 

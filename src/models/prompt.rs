@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
+use watchtower_base::stream_name::StreamName;
 use watchtower_domain::finding::printable;
 use watchtower_screen::redact::RedactedFrame;
 
 use crate::model::{ObserveQuestion, Persona, Remembered};
+use crate::stream_context;
 
 /// Maximum findings of an answer.
 pub const MAX_FINDINGS: usize = 8;
@@ -59,6 +61,11 @@ pub fn system(persona: &Persona) -> String {
     let fields = "title, detail, recommended_action, not_sure and text";
     text.push_str(&persona.language.instruction(fields));
     text
+}
+
+/// System prompt of a persona for a picture of a stream.
+pub fn system_on(persona: &Persona, stream: &StreamName) -> String {
+    system(persona) + &stream_context::instruction(&persona.streams, stream)
 }
 
 /// Version of the prompt without persona and picture: responses of different
@@ -198,7 +205,6 @@ mod tests {
 
     use super::*;
     use crate::model::{Memory, ScreenChanges};
-    use watchtower_base::stream_name::StreamName;
     use watchtower_domain::finding::Severity;
     use watchtower_media::MediaTime;
     use watchtower_screen::frame::Frame;

@@ -91,7 +91,7 @@ impl ModelRequest {
                 let frame = question.frames.last().cloned();
                 let frame = frame.ok_or_else(no_picture)?;
                 Self {
-                    system: prompt::system(&question.persona),
+                    system: prompt::system_on(&question.persona, &frame.stream),
                     text: prompt::question(question, &frame),
                     picture: Some((frame, question.news.regions.clone())),
                     schema: answer::schema(),
@@ -228,6 +228,7 @@ mod tests {
     use crate::model::{
         AskQuestion, Memory, ObserveQuestion, Persona, ReviewKind, ReviewQuestion, ScreenChanges,
     };
+    use crate::stream_context::{NormalState, StreamContext};
 
     fn ask() -> Question {
         ask_in(AnswerLanguage::default())
@@ -318,6 +319,37 @@ mod tests {
             );
             assert_eq!(german.strip_prefix(english.as_str()), Some(&*expected));
         }
+    }
+
+    #[test]
+    fn context_of_a_stream_is_told_for_that_stream_only() {
+        let context = |name: &str| StreamContext {
+            name: StreamName::new(name).unwrap(),
+            context: format!("The {name} screen."),
+            normal: vec![NormalState::parse("CPU up to 95 %")],
+        };
+        let system = |streams: &[&str]| {
+            let persona = Persona {
+                streams: streams.iter().map(|name| context(name)).collect(),
+                ..analyst(AnswerLanguage::default())
+            };
+            let question = ObserveQuestion {
+                persona: Arc::new(persona),
+                frames: vec![frame()],
+                news: ScreenChanges::default(),
+                memory: Memory::default(),
+            };
+            ModelRequest::of(&question.into()).unwrap().system
+        };
+        let plain = system(&[]);
+        assert_eq!(system(&["other"]), plain);
+        assert_eq!(
+            system(&["other", "team"]).strip_prefix(&plain),
+            Some(
+                "\n\nThe operator of stream \"team\" says about it:\nThe team screen.\n\
+                 Normal on it, and no finding:\n- CPU up to 95 %"
+            )
+        );
     }
 
     #[test]

@@ -21,5 +21,6 @@ mod rtmp_bad_input;
 mod series;
 mod serve;
 mod store;
+mod stream_context;
 mod streams;
 mod watchdog;

@@ -8,6 +8,7 @@ mod examples;
 mod meaning;
 mod memory;
 mod opinion;
+mod orders;
 mod pattern;
 mod rule;
 mod rules;
@@ -27,7 +28,7 @@ use rule::{Match, Rule, Subject};
 use watchtower_base::stream_name::StreamName;
 use watchtower_base::sync::Locked as _;
 use watchtower_domain::cost::TokenUsage;
-use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity};
+use watchtower_domain::finding::{Category, Evidence, ModelRef, Observation, Severity, WATCHTOWER};
 use watchtower_screen::picture::{Rect, TextLine};
 use watchtower_screen::redact::{RedactedFrame, mask_secrets};
 
@@ -35,6 +36,7 @@ use crate::model::{
     Failure, FollowUp, FrameObservation, FramePolicy, Model, ObserveQuestion, ObserveReply,
     Persona, Prepared, Question, Reply, ReviewQuestion, ReviewReply,
 };
+use crate::stream_context::{StreamContext, is_normal};
 pub use rules::{Rules, RulesError};
 use screen::FrameText;
 use window::Windows;
@@ -62,6 +64,8 @@ pub struct Offline {
     /// Indicators of the persona, matched word for word.
     indicators: Vec<String>,
     finder: AhoCorasick,
+    /// Context of the streams, with what is normal on each.
+    streams: Arc<[StreamContext]>,
     memories: Mutex<HashMap<StreamName, OfflineMemory>>,
 }
 
@@ -84,6 +88,7 @@ impl Offline {
             // Too large for an automaton: then no indicator is matched.
             finder: finder.unwrap_or_else(|_| none()),
             indicators,
+            streams: Arc::clone(&persona.streams),
             memories: Mutex::default(),
         }
     }
@@ -110,7 +115,12 @@ impl Offline {
         let words = screen.rows.iter().map(|row| folded(&row.text));
         memory.turn_to(words.collect(), frame.captured_at);
         let reports = self.reports(frame, &screen, &mut memory.windows);
-        let fresh = reports.into_iter().filter(|report| {
+        let alarming = reports.into_iter().filter(|report| {
+            let evidence = report.observation.evidence.iter();
+            let quotes: Vec<&str> = evidence.map(|item| item.quote.as_str()).collect();
+            !is_normal(&self.streams, &frame.stream, &quotes)
+        });
+        let fresh = alarming.filter(|report| {
             memory.is_news(&report.key, report.count, report.observation.severity)
         });
         fresh.map(|report| report.observation).collect()
@@ -168,6 +178,9 @@ impl Offline {
         };
         let meanings: Vec<_> = meanings.into_iter().filter(|found| !known(found)).collect();
         reports.extend(meanings);
+        if self.agent == WATCHTOWER {
+            reports.extend(orders::orders_on(screen));
+        }
         reports.extend(self.indicators_on(screen));
         reports
     }

@@ -25,7 +25,7 @@ const VOCABULARY: (&str, &str) = (
     include_str!("../../../rules/vocabulary.toml"),
 );
 /// Built-in files, by persona.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 6] = [
     (
         "rules/secops.toml",
         include_str!("../../../rules/secops.toml"),
@@ -49,10 +49,6 @@ const BUILT_IN: [(&str, &str); 7] = [
     (
         "rules/architect.toml",
         include_str!("../../../rules/architect.toml"),
-    ),
-    (
-        "rules/watchtower.toml",
-        include_str!("../../../rules/watchtower.toml"),
     ),
 ];
 /// Bounds on the length of a window.

@@ -117,6 +117,20 @@ impl FrameText {
             })
     }
 
+    /// Next line of the paragraph that a cell is a line of: a cell directly
+    /// below that begins at the same place.
+    pub(super) fn cell_below(&self, row: usize, part: ByteSpan) -> Option<(usize, ByteSpan)> {
+        let line = self.rows[row].rect(part)?;
+        let below = self.rows.iter().enumerate().skip(row + 1).take(ROWS_BELOW);
+        let mut cells =
+            below.flat_map(|(row, below)| below.cells.iter().map(move |cell| (row, cell)));
+        let (row, cell) = cells.find(|(_, cell)| {
+            let gap = cell.rect.y.saturating_sub(line.y + line.height);
+            cell.rect.x.abs_diff(line.x) <= line.height && gap <= line.height
+        })?;
+        Some((row, (cell.start, cell.end)))
+    }
+
     /// Evidence from the cells of a match. `grounded` is true: the text was
     /// read on this frame.
     pub(super) fn evidence(&self, row: usize, part: ByteSpan) -> Evidence {
@@ -237,6 +251,12 @@ impl CellRow {
                 height: bottom - y,
             }
         })
+    }
+
+    /// Ranges of its cells.
+    pub(super) fn cells(&self) -> Vec<ByteSpan> {
+        let cells = self.cells.iter();
+        cells.map(|cell| (cell.start, cell.end)).collect()
     }
 
     /// First cell, which in a table names the subject of the row.

@@ -13,6 +13,7 @@ use watchtower_screen::redact::Redact;
 
 use super::screen::drawn;
 use super::*;
+use crate::stream_context::NormalState;
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     let rules = Rules::load(&[]);
@@ -103,6 +104,27 @@ fn persona_without_rules_reports_its_indicators() {
         network.observe(&screen).is_empty(),
         "reported once while it stays"
     );
+}
+
+#[test]
+fn what_is_normal_on_a_stream_is_quiet_there_only() {
+    let reported = |stream: &str, normal: &str| {
+        let persona = Persona {
+            name: "DevOps".to_owned(),
+            streams: Arc::new([StreamContext {
+                name: StreamName::new(stream).unwrap(),
+                context: String::new(),
+                normal: vec![NormalState::parse(normal)],
+            }]),
+            ..Persona::default()
+        };
+        let analyst = Offline::new(Arc::clone(&RULES), &persona);
+        let screen = frame(&["ledger-worker 0/1 CrashLoopBackOff 27"]);
+        analyst.observe(&screen).len()
+    };
+    assert_eq!(reported("team", "ledger-worker 0/1 CrashLoopBackOff"), 0);
+    assert_eq!(reported("team", "other-worker 0/1 CrashLoopBackOff"), 1);
+    assert_eq!(reported("other", "ledger-worker 0/1 CrashLoopBackOff"), 1);
 }
 
 #[test]
