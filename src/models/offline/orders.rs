@@ -147,6 +147,7 @@ fn finding(screen: &FrameText, order: &ScreenOrder, cells: &[PassageCell]) -> Ru
     RuleFinding {
         key,
         count: 1,
+        told: false,
         observation,
     }
 }
