@@ -147,6 +147,12 @@ impl Vocabulary {
         if found.iter().any(|phrase| has(phrase, Sense::Defines)) {
             return None;
         }
+        // Help: "Use the filter to list failed runs".
+        let told_to =
+            |phrase: &SensedPhrase<'_>| phrase.first == 0 && has(phrase, Sense::Instruction);
+        if found.iter().any(told_to) {
+            return None;
+        }
         let mut conditional = false;
         let mut worst: Option<ToldState> = None;
         for (index, phrase) in found.iter().enumerate() {

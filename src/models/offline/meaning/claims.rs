@@ -7,6 +7,7 @@ use watchtower_screen::picture::Rect;
 use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
 use super::numbers::{LabelledValue, crosses};
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary, phrase};
+use super::words::words;
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
@@ -349,8 +350,91 @@ impl<'l> LabelledRow<'l> {
     }
 }
 
-/// True for a name or an address: neither a number nor a mark.
+/// Words of times and spans of time, without months and weekdays.
+const TIME_WORDS: [&str; 41] = [
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "m",
+    "min",
+    "mins",
+    "minute",
+    "minutes",
+    "h",
+    "hr",
+    "hrs",
+    "hour",
+    "hours",
+    "d",
+    "day",
+    "days",
+    "w",
+    "week",
+    "weeks",
+    "mo",
+    "month",
+    "months",
+    "y",
+    "year",
+    "years",
+    "ago",
+    "for",
+    "since",
+    "in",
+    "about",
+    "over",
+    "last",
+    "at",
+    "on",
+    "am",
+    "pm",
+    "utc",
+    "today",
+    "yesterday",
+];
+/// Months and weekdays.
+const CALENDAR: [&str; 19] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
+
+/// True for a time or a span of time: "Aug 5, 16:18", "for 25 days".
+fn is_time(text: &str) -> bool {
+    let all = words(text);
+    let digit = |c: char| c.is_ascii_digit();
+    let is_part = |word: &str| {
+        let unit = word.trim_start_matches(digit);
+        let named = word.len() >= 3 && CALENDAR.iter().any(|name| name.starts_with(word));
+        unit.is_empty() || TIME_WORDS.contains(&unit) || named
+    };
+    let numbers = all.iter().filter(|word| word.text.contains(digit));
+    numbers.count() > 0 && all.iter().all(|word| is_part(&word.text))
+}
+
+/// True for a name or an address: neither a number, a time nor a mark.
 fn names_something(text: &str) -> bool {
+    if is_time(text) {
+        return false;
+    }
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     let dots = text.chars().filter(|c| matches!(c, '.' | ':')).count();
     letters >= 2 || dots >= 3 && !text.contains(' ')
@@ -413,4 +497,32 @@ pub(super) fn counted(
         ],
         reason: ClaimReason::Count,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_name_nothing() {
+        for text in [
+            "for 25 days",
+            "Aug 05, 2026 16:18",
+            "3m ago",
+            "2 h",
+            "Monday 12:00",
+        ] {
+            assert!(is_time(text), "{text}");
+            assert!(!names_something(text), "{text}");
+        }
+        for text in [
+            "daily-backup",
+            "node-25",
+            "marketing 2",
+            "may-flower",
+            "Sunday Times",
+        ] {
+            assert!(!is_time(text), "{text}");
+        }
+    }
 }

@@ -72,6 +72,11 @@ fn sentences_tell_what_is_and_not_what_could_be() {
         ("The backup has not failed this week", false),
         ("Why is my node unreachable?", false),
         ("Retry failed jobs", false),
+        (
+            "Use the filter to narrow down which failed runs are shown",
+            false,
+        ),
+        ("Click a run that is unreachable to open its log", false),
         ("Failed logins, last hour", false),
         ("Alert has not fired for 30 days", false),
         ("Restarted 2 times", false),

@@ -104,6 +104,7 @@ struct ConditionText {
     words: Vec<String>,
     before: Vec<String>,
     defines: Vec<String>,
+    instruction: Vec<String>,
     negation: Vec<String>,
 }
 
@@ -184,6 +185,7 @@ pub(super) enum Sense {
     Condition,
     Before,
     Defines,
+    Instruction,
     Negation,
     SilentVerb,
     SilentNoun,
@@ -255,6 +257,9 @@ impl VocabularyText {
         self.condition.words.extend(other.condition.words);
         self.condition.before.extend(other.condition.before);
         self.condition.defines.extend(other.condition.defines);
+        self.condition
+            .instruction
+            .extend(other.condition.instruction);
         self.condition.negation.extend(other.condition.negation);
         self.silence.verbs.extend(other.silence.verbs);
         self.silence.nouns.extend(other.silence.nouns);
@@ -346,6 +351,11 @@ impl VocabularyText {
             ("condition.words", &self.condition.words, Sense::Condition),
             ("condition.before", &self.condition.before, Sense::Before),
             ("condition.defines", &self.condition.defines, Sense::Defines),
+            (
+                "condition.instruction",
+                &self.condition.instruction,
+                Sense::Instruction,
+            ),
             (
                 "condition.negation",
                 &self.condition.negation,
