@@ -1,5 +1,6 @@
 //! Changes on a stream since the last frame an analyst analysed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use watchtower_models::model::ScreenChanges;
@@ -72,24 +73,42 @@ pub(super) fn since(
     let Some(last) = last else {
         return ScreenChanges {
             first: true,
-            appeared: text.iter().map(|line| line.text.clone()).collect(),
+            appeared: structured(frame, text, &(0..text.len()).collect::<Vec<_>>()),
             ..ScreenChanges::default()
         };
     };
     let diff = diff(&last.text, text);
-    let said = |lines: &[TextLine], indexes: &[usize]| {
-        let texts = indexes.iter().filter_map(|index| lines.get(*index));
-        texts.map(|line| line.text.clone()).collect()
-    };
+    let vanished = diff
+        .vanished
+        .iter()
+        .filter_map(|index| last.text.get(*index));
     ScreenChanges {
         first: false,
         regions: match agent.frames {
             Frames::Changed => regions(frame, last.scene, agent.max_regions),
             Frames::Full => Vec::new(),
         },
-        appeared: said(text, &diff.appeared),
-        vanished: said(&last.text, &diff.vanished),
+        appeared: structured(frame, text, &diff.appeared),
+        vanished: vanished.map(|line| line.text.clone()).collect(),
     }
+}
+
+/// Rows, labels with values, and texts of the layout that hold any of these
+/// lines: a cell alone does not say what it is of.
+fn structured(frame: &RedactedFrame, text: &[TextLine], indexes: &[usize]) -> Vec<String> {
+    let wanted: HashSet<usize> = indexes.iter().copied().collect();
+    let mut seen: HashSet<usize> = HashSet::new();
+    let mut texts = Vec::new();
+    for line in frame.layout().lines() {
+        seen.extend(&line.lines);
+        if !line.text.is_empty() && line.lines.iter().any(|index| wanted.contains(index)) {
+            texts.push(line.text);
+        }
+    }
+    let others = indexes.iter().filter(|index| !seen.contains(*index));
+    let others = others.filter_map(|index| text.get(*index));
+    texts.extend(others.map(|line| line.text.clone()));
+    texts
 }
 
 fn regions(frame: &Frame, since: u64, most: usize) -> Vec<Rect> {
@@ -121,6 +140,53 @@ mod tests {
         let mut frame = Frame::new(stream, seq, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
         frame.told = told;
         Arc::new(frame)
+    }
+
+    #[test]
+    fn a_changed_cell_is_told_with_its_row() {
+        let line = |text: &str, x, y| TextLine {
+            text: text.to_owned(),
+            rect: Rect {
+                x,
+                y,
+                width: 10 * text.len() as u32,
+                height: 16,
+            },
+            confidence: 0.95,
+        };
+        let screen = |seq, state: &str| {
+            let stream = StreamName::new("wall").unwrap();
+            let picture = Arc::new(Picture::grey(640, 360));
+            let at = Timestamp::UNIX_EPOCH;
+            let mut frame =
+                Frame::new(stream, seq, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
+            frame.text = Some(Arc::from(vec![
+                line("Name", 20, 20),
+                line("State", 220, 20),
+                line("Age", 420, 20),
+                line("checkout", 20, 60),
+                line(state, 220, 60),
+                line("3d", 420, 60),
+                line("cart", 20, 100),
+                line("Running", 220, 100),
+                line("9d", 420, 100),
+            ]));
+            RedactedFrame::of(&Arc::new(frame), Redact::Secrets).unwrap()
+        };
+        let (before, after) = (screen(1, "Running"), screen(2, "Failed"));
+        let agent = AgentConfig::new(Arc::default());
+        let first = since(None, &before, &agent);
+        assert_eq!(
+            first.appeared,
+            [
+                "Name | State | Age",
+                "checkout | Running | 3d",
+                "cart | Running | 9d"
+            ]
+        );
+        let then = since(Some(&Looked::at(&before)), &after, &agent);
+        assert_eq!(then.appeared, ["checkout | Failed | 3d"]);
+        assert_eq!(then.vanished, ["Running"]);
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub fn version() -> &'static str {
 
 /// Maximum lines of each kind, and characters of a line, in a question.
 const MOST_LINES: usize = 120;
-const LONGEST_LINE: usize = 300;
+const LONGEST_LINE: usize = 600;
 
 /// User prompt: the task for its picture, and the changes on it.
 pub fn question(request: &ObserveQuestion, frame: &RedactedFrame) -> String {
@@ -106,7 +106,7 @@ pub fn question(request: &ObserveQuestion, frame: &RedactedFrame) -> String {
     let appeared = if news.first {
         "text on the screen, read by OCR"
     } else {
-        "text that appeared since you last looked, read by OCR"
+        "text that appeared since you last looked, read by OCR, with bars between the cells of a row"
     };
     block(&mut text, &mark, appeared, &news.appeared);
     block(

@@ -46,12 +46,17 @@ fn lines_of(element: &Element) -> Vec<LayoutLine> {
             vec![line(std::slice::from_ref(text), |parts| parts.concat())]
         }
         ElementContent::Code(code) => {
-            let part = |part: &str| LayoutLine {
-                text: part.to_owned(),
+            let texts: Vec<_> = code.text.lines().collect();
+            let each = texts.len() == code.lines.len();
+            let part = |(at, part): (usize, &&str)| LayoutLine {
+                text: (*part).to_owned(),
                 rect: code.rect,
-                lines: code.lines.clone(),
+                lines: match each {
+                    true => vec![code.lines[at]],
+                    false => code.lines.clone(),
+                },
             };
-            code.text.lines().map(part).collect()
+            texts.iter().enumerate().map(part).collect()
         }
     }
 }

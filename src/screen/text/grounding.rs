@@ -330,6 +330,11 @@ mod tests {
             Some(vec![1, 3])
         );
         assert_eq!(found("Root account has a  Fail"), Some(vec![1, 2]));
+        assert_eq!(
+            found("Root account has a | Fail"),
+            Some(vec![1, 2]),
+            "a row with bars between its cells"
+        );
         assert_eq!(found("eu-west-1"), Some(vec![4]));
         let version = [line("K8s Rev: v1.15.9", 10, 10)];
         assert!(
