@@ -213,8 +213,10 @@ async fn the_numbers_of_the_demo_are_series() {
 async fn queries_have_bounds() {
     let server = Setup::new().agents("").start().await;
     assert_eq!(series(&server, "").await, [Value::Null; 0]);
+    let long_label = format!("/api/series?label={}", "x".repeat(201));
     for (path, status) in [
         ("/api/series?limit=0", 400),
+        (long_label.as_str(), 400),
         ("/api/series?limit=1001", 400),
         ("/api/series?cursor=x", 400),
         ("/api/series?colour=red", 400),

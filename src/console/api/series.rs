@@ -25,6 +25,8 @@ const MOST_STEPS: i64 = 2000;
 const STEPS: i64 = 240;
 /// Range of `step` in seconds.
 const STEP: RangeInclusive<u32> = 1..=86_400;
+/// Maximum length of a part of a label, in characters.
+const LONGEST_LABEL: usize = 200;
 /// Longest time of an answer: hours are kept that long.
 const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
 /// Steps of `recent`, and their length in seconds: the last hour.
@@ -77,6 +79,14 @@ pub(crate) async fn series(
         Some(Ok(before)) => Some(before),
         Some(Err(_)) => return Err(bad_request("cursor must be `next` of the previous page")),
     };
+    let length = query
+        .label
+        .as_deref()
+        .map_or(0, |label| label.chars().count());
+    if length > LONGEST_LABEL {
+        let detail = format!("label must have {LONGEST_LABEL} characters at most, got {length}");
+        return Err(bad_request(detail));
+    }
     let filter = SeriesQuery {
         stream: query.stream,
         label: query.label,
