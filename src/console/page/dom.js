@@ -111,3 +111,41 @@ export function soon(draw) {
     }, TOGETHER);
   };
 }
+
+/** Pointers that press something that takes a click, and what waits for them. */
+const down = new Set();
+/** @type {(() => void)[]} */
+let waiting = [];
+
+/** @param {number[]} ids */
+function lift(ids) {
+  ids.forEach((id) => down.delete(id));
+  // The click comes after the pointer is up.
+  setTimeout(() => {
+    if (down.size > 0) return;
+    const all = waiting;
+    waiting = [];
+    all.forEach((then) => then());
+  });
+}
+
+// Not on a scroll bar, during whose drag rows are drawn.
+addEventListener('pointerdown', ({ pointerId, target }) => {
+  if (target instanceof Element && target.closest('button, a, input, label, summary')) down.add(pointerId);
+}, { capture: true });
+addEventListener('pointerup', ({ pointerId }) => lift([pointerId]), { capture: true });
+addEventListener('pointercancel', ({ pointerId }) => lift([pointerId]), { capture: true });
+addEventListener('blur', () => lift([...down]));
+
+/**
+ * Settles while nothing is pressed: what is replaced between press and release
+ * loses its click.
+ * @returns {Promise<void>}
+ */
+export function released() {
+  if (down.size === 0) return Promise.resolve();
+  return new Promise((resolve) => { waiting.push(resolve); });
+}
+
+/** True while something is pressed. */
+export const isPressed = () => down.size > 0;

@@ -2,7 +2,7 @@
 
 import { actionsOf } from './actions.js';
 import { ask, serverNow } from './api.js';
-import { at, el, fill, foreign, mark, quotes, refill, save, words } from './dom.js';
+import { at, el, fill, foreign, mark, quotes, refill, released, save, words } from './dom.js';
 import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
 import { opinion, verdictOf } from './opinions.js';
 import { MOMENTS, markdown } from './report.js';
@@ -72,6 +72,7 @@ export async function show(id) {
     fill(article, el('p', { role: 'alert' }, words(error)));
     return;
   }
+  await released();
   // Another incident was opened meanwhile.
   if (shown !== id) return;
   ({ version, title } = incident);

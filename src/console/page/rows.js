@@ -3,7 +3,7 @@
 // Rows have one height (`--row` of the list), so that the cost depends on the
 // visible rows only.
 
-import { keeping } from './dom.js';
+import { isPressed, keeping, released } from './dom.js';
 
 /** Rows drawn above and below the visible ones. */
 const AHEAD = 8;
@@ -46,7 +46,8 @@ export class Rows {
   draw() {
     if (this.#waits) return;
     this.#waits = true;
-    requestAnimationFrame(() => {
+    requestAnimationFrame(async () => {
+      await released();
       this.#waits = false;
       this.#draw();
     });
@@ -62,6 +63,10 @@ export class Rows {
 
   /** Redraws a row even if its item is unchanged. @param {string} id */
   touch(id) {
+    if (isPressed()) {
+      released().then(() => this.touch(id));
+      return;
+    }
     const drawn = this.#drawn.get(id);
     if (!drawn) return;
     const row = this.#render(drawn.item);

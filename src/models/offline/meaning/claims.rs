@@ -11,6 +11,8 @@ use super::words::words;
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
+/// Shortest message of an event, in words.
+const MESSAGE: usize = 3;
 
 /// Reason of a claim; claims of one kind and reason are one finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +134,10 @@ impl<'l> LabelledRow<'l> {
                 cell.is(role) && !cell.is(ColumnRole::Status) && names_something(&cell.text.text)
             })
         };
-        if let Some(index) = named(ColumnRole::Subject) {
+        if let Some(index) = self
+            .event(vocabulary)
+            .or_else(|| named(ColumnRole::Subject))
+        {
             return Some(index);
         }
         if self.title.is_some() {
@@ -153,6 +158,28 @@ impl<'l> LabelledRow<'l> {
                 .max_by_key(|(_, cell)| length(cell))
                 .map(|(index, _)| index)
         })
+    }
+
+    /// Index of the message of an event: the longest name of a row with a time
+    /// of day. The host or user beside it is where it happened.
+    fn event(&self, vocabulary: &Vocabulary) -> Option<usize> {
+        let is_clock = |cell: &LabelledCell<'_>| {
+            cell.is(ColumnRole::Time) && cell.text.text.contains(':') && is_time(&cell.text.text)
+        };
+        if !self.cells.iter().any(is_clock) {
+            return None;
+        }
+        let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
+        let names = self.cells.iter().enumerate().filter(|(_, cell)| {
+            let text = &cell.text.text;
+            cell.is(ColumnRole::Subject)
+                && !cell.is(ColumnRole::Status)
+                && names_something(text)
+                && words(text).len() >= MESSAGE
+                && vocabulary.status(text).level.is_none()
+        });
+        let longest = names.max_by_key(|(_, cell)| letters(&cell.text.text));
+        longest.map(|(index, _)| index)
     }
 
     fn name(&self, subject: Option<usize>) -> Option<&'l ElementText> {
@@ -236,8 +263,9 @@ impl<'l> LabelledRow<'l> {
             return None;
         }
         let kind = match vocabulary.kinds[kind].name.as_str() {
-            // The general states take the kind of what they are said of.
-            "availability" if strength == Strength::Weak => {
+            // The general states, and the outcomes of events, take the kind of
+            // what they are said of.
+            "availability" if strength == Strength::Weak || self.event(vocabulary).is_some() => {
                 vocabulary.topic([name.text.as_str()]).unwrap_or(kind)
             }
             _ => kind,

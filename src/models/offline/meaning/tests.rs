@@ -111,6 +111,23 @@ mail-sync     Succeeded   9 s         eu-1";
 }
 
 #[test]
+fn event_is_named_by_its_message_and_owned_by_its_topic() {
+    let screen = "\
+Time      Host    Message                              Outcome
+09:12:01  edge-4  Session opened for user o.brandt     success
+09:12:07  edge-4  Wrong password for user o.brandt     failure
+09:12:40  edge-4  Session closed for user o.brandt     success";
+    assert_eq!(
+        titles(screen),
+        ["Wrong password for user o.brandt: failure"]
+    );
+    let rules = rules();
+    let layout = Layout::of(&drawn(screen), &Picture::grey(1920, 1080));
+    let found = findings(&rules.vocabulary, &layout, |_| false);
+    assert_eq!(rules.vocabulary.kinds[found[0].kind].name, "access");
+}
+
+#[test]
 fn many_rows_alike_are_one_finding() {
     let screen = "\
 Name      Status    Region
