@@ -101,9 +101,15 @@ impl Chromium {
 
     /// Clicks with the mouse on what is seen of an element.
     pub async fn click(&self, selector: &str) {
+        self.click_while(selector, async {}).await;
+    }
+
+    /// Presses the mouse on an element, and releases it there once that is done.
+    pub async fn click_while(&self, selector: &str, pressed: impl Future<Output = ()>) {
         let (x, y) = self.middle(selector).await;
         self.mouse("mouseMoved", x, y, 0).await;
         self.mouse("mousePressed", x, y, 1).await;
+        pressed.await;
         self.mouse("mouseReleased", x, y, 1).await;
     }
 

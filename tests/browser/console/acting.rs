@@ -66,6 +66,31 @@ async fn counted(browser: &Chromium, title: &str, icon: &str) {
 }
 
 #[tokio::test]
+async fn click_is_kept_while_the_incident_changes() {
+    let (server, browser, id) = shift().await;
+    browser.click("#views [data-view=incidents]").await;
+    let row = format!("#triage [data-id='{id}']");
+    browser.hover(&row).await;
+    let count = format!("document.querySelector({}).textContent", js(&row));
+    let before = browser.run(&count).await;
+    let again = async {
+        let mut finding = reported(2, "Reverse shell");
+        finding["severity"] = json!("critical");
+        report(&server, &finding).await;
+        // Time in which the row would be drawn again.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(browser.run(&count).await, before);
+    };
+    browser
+        .click_while(&format!("{row} [data-key=a]"), again)
+        .await;
+    until_state(&server, &id, json!(["acknowledged", null, 0])).await;
+    browser
+        .until_true(10, &format!("{count} !== {before}"))
+        .await;
+}
+
+#[tokio::test]
 async fn incident_is_handled_with_a_mouse_alone() {
     let (server, browser, id) = shift().await;
     let icon = server.get("/page/icon-1.svg").await.text().await.unwrap();
