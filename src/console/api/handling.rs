@@ -3,8 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -12,7 +11,7 @@ use utoipa::ToSchema;
 use watchtower_domain::incident::Change;
 use watchtower_record::store::{ActionUndo, IncidentCounts, OwnerChange, SnoozeChange};
 
-use super::incidents::{LONGEST_NAME, etag, incident_id, person};
+use super::incidents::{LONGEST_NAME, changed, incident_id, person};
 use crate::AppState;
 use crate::http::body::{JsonBody, is_blank};
 use crate::http::list::bad_request;
@@ -86,7 +85,7 @@ pub(crate) async fn set_owner(
         by,
         version: body.version,
     };
-    Ok(answer(state.console.findings.write(change).await?))
+    Ok(changed(state.console.findings.write(change).await?))
 }
 
 /// Snooze of an incident, as sent.
@@ -142,7 +141,7 @@ pub(crate) async fn snooze(
         by,
         version: body.version,
     };
-    Ok(answer(state.console.findings.write(change).await?))
+    Ok(changed(state.console.findings.write(change).await?))
 }
 
 /// Action to undo, as sent.
@@ -185,11 +184,7 @@ pub(crate) async fn undo(
         by: person(&body.by)?,
         version: body.version,
     };
-    Ok(answer(state.console.findings.write(undo).await?))
-}
-
-fn answer(change: Change) -> Response {
-    ([(header::ETAG, etag(change.version))], Json(change)).into_response()
+    Ok(changed(state.console.findings.write(undo).await?))
 }
 
 /// Counts of open incidents by severity, and of snoozed ones

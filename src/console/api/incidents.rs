@@ -367,9 +367,7 @@ pub(crate) async fn set_status(
     let if_match = IfMatch::of(&headers)
         .ok_or_else(|| bad_request("If-Match must be * or entity tags, each in quotes"))?;
     verdict.version = precondition(&state, id, if_match, verdict.version).await?;
-    let change: Change = state.console.findings.write(verdict).await?;
-    let version = change.version;
-    Ok(([(header::ETAG, etag(version))], Json(change)).into_response())
+    Ok(changed(state.console.findings.write(verdict).await?))
 }
 
 /// Note of a user on an incident, as sent.
@@ -420,8 +418,7 @@ pub(crate) async fn annotate(
     };
     let note = Annotation { incident: id, note };
     let change = state.console.findings.write(note).await?;
-    let etag = [(header::ETAG, etag(change.version))];
-    Ok((StatusCode::CREATED, etag, Json(change)).into_response())
+    Ok((StatusCode::CREATED, changed(change)).into_response())
 }
 
 /// Name of the user, checked and trimmed.
@@ -499,8 +496,10 @@ fn no_incident(id: Uuid) -> Problem {
     WriteRefusal::NoIncident(id).into()
 }
 
-pub(crate) fn etag(version: u64) -> String {
-    format!("\"{version}\"")
+/// Response of a change, with the version of the incident as its ETag.
+pub(crate) fn changed(change: Change) -> Response {
+    let etag = format!("\"{}\"", change.version);
+    ([(header::ETAG, etag)], Json(change)).into_response()
 }
 
 #[cfg(test)]

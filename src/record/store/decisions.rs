@@ -21,9 +21,7 @@ impl Write for StatusChange {
     type Out = Change;
 
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
-        let Some(mut known) = writer.cache.by_id(&writer.db, self.incident)? else {
-            return Err(WriteRefusal::NoIncident(self.incident).into());
-        };
+        let mut known = writer.current(self.incident, None)?;
         if known.state.incident.status == self.status {
             return Err(writer.already(&known)?.into());
         }
@@ -71,19 +69,7 @@ impl Write for StatusChange {
             },
         )?;
         writer.note(known.seq, &decision)?;
-        let revision = writer.next_revision();
-        known.update(&writer.db, revision)?;
-        let change = Change {
-            revision,
-            change: ChangeReason::Status,
-            loud: true,
-            finding: None,
-            version: known.state.version,
-            incident: known.state.incident.clone(),
-        };
-        writer.post(&change, None, Some(&decision))?;
-        writer.cache.put(known);
-        Ok(change)
+        Ok(writer.finish(known, ChangeReason::Status, Some(&decision))?)
     }
 
     fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {

@@ -193,7 +193,7 @@ impl PriorState {
 
 impl StoreWriter {
     /// Incident at that version; refused at another one.
-    fn current(
+    pub(super) fn current(
         &mut self,
         incident: Uuid,
         version: Option<u64>,
@@ -239,7 +239,7 @@ impl StoreWriter {
     }
 
     /// Stores a changed incident; a decision goes to the sinks too.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         known: CachedIncident,
         news: ChangeReason,

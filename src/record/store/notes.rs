@@ -9,7 +9,7 @@ use uuid::Uuid;
 use watchtower_domain::finding::Severity;
 use watchtower_domain::incident::{Change, ChangeReason, Note, Status};
 
-use super::{Announcement, Readers, StoreError, StoreWriter, Write, WriteError, WriteRefusal};
+use super::{Announcement, Readers, StoreError, StoreWriter, Write, WriteError};
 use crate::store::sql;
 
 /// Maximum notes shown of an incident, the newest.
@@ -27,22 +27,9 @@ impl Write for Annotation {
 
     /// Keeps the version, as no concurrent decision conflicts with it.
     fn apply(&self, writer: &mut StoreWriter) -> Result<Change, WriteError> {
-        let Some(known) = writer.cache.by_id(&writer.db, self.incident)? else {
-            return Err(WriteRefusal::NoIncident(self.incident).into());
-        };
+        let known = writer.current(self.incident, None)?;
         writer.add_note(known.seq, &self.note)?;
-        let revision = writer.next_revision();
-        known.update(&writer.db, revision)?;
-        let change = Change {
-            revision,
-            change: ChangeReason::Note,
-            loud: ChangeReason::Note.is_loud(),
-            finding: None,
-            version: known.state.version,
-            incident: known.state.incident.clone(),
-        };
-        writer.cache.put(known);
-        Ok(change)
+        Ok(writer.finish(known, ChangeReason::Note, None)?)
     }
 
     fn announcement<'a>(&'a self, change: &'a Change) -> Option<Announcement<'a>> {

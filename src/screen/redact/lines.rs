@@ -455,12 +455,8 @@ mod tests {
             line("adQssw5c", 10, 50),
             line("$ ls", 10, 70),
         ];
-        let found = hidden(&lines);
-        assert_eq!(
-            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
-            [0, 1, 2]
-        );
-        assert_eq!(found[2].1, "adQssw5c");
+        assert_eq!(hidden_lines(&lines), [0, 1, 2]);
+        assert_eq!(hidden(&lines)[2].1, "adQssw5c");
     }
 
     #[test]
@@ -478,15 +474,17 @@ mod tests {
             line("-----END PRIVATE KEY-----", 10, 90),
             line("$ ls -la", 10, 110),
         ];
-        let rows = |lines: &[TextLine]| {
-            hidden(lines)
-                .iter()
-                .map(|(line, _)| *line)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(rows(&all), [1, 2, 3]);
-        assert_eq!(rows(&all[..3]), [1, 2], "the end is below the screen");
-        assert_eq!(rows(&all[2..]), [0, 1], "the beginning is above it");
+        assert_eq!(hidden_lines(&all), [1, 2, 3]);
+        assert_eq!(
+            hidden_lines(&all[..3]),
+            [1, 2],
+            "the end is below the screen"
+        );
+        assert_eq!(hidden_lines(&all[2..]), [0, 1], "the beginning is above it");
+    }
+
+    fn hidden_lines(lines: &[TextLine]) -> Vec<usize> {
+        hidden(lines).into_iter().map(|(line, _)| line).collect()
     }
 
     #[test]
@@ -512,9 +510,7 @@ mod tests {
             line("owner", 10, 150),
             line("reader2", 200, 150),
         ];
-        let found = hidden(&lines);
-        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
-        assert_eq!(places, [2, 3, 4, 5, 6]);
+        assert_eq!(hidden_lines(&lines), [2, 3, 4, 5, 6]);
     }
 
     #[test]
@@ -541,9 +537,7 @@ mod tests {
             line("owner", 10, 90),
             line("reader2", 200, 90),
         ];
-        let found = hidden(&lines);
-        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
-        assert_eq!(places, [1, 2, 3, 4]);
+        assert_eq!(hidden_lines(&lines), [1, 2, 3, 4]);
         let below = [
             line("id_token", 10, 10),
             line(
@@ -555,9 +549,7 @@ mod tests {
             line("overview", 200, 50),
             line("deployments", 200, 70),
         ];
-        let found = hidden(&below);
-        let places: Vec<_> = found.iter().map(|(line, _)| *line).collect();
-        assert_eq!(places, [1, 2], "a menu below is no token");
+        assert_eq!(hidden_lines(&below), [1, 2], "a menu below is no token");
     }
 
     #[test]
