@@ -47,6 +47,16 @@ async fn until_state(server: &TestServer, id: &str, expected: Value) {
         .await;
 }
 
+/// Waits for the notice of an action, which undo is about from then on: the
+/// server has done it before the page knows.
+async fn noticed(browser: &Chromium, said: &str) {
+    let shown = format!(
+        "document.querySelector('#toast:not([hidden])')?.textContent.startsWith({})",
+        js(said)
+    );
+    browser.until_true(10, &shown).await;
+}
+
 /// Waits until the incident shows its proof.
 async fn proven(browser: &Chromium) {
     let quote = js("Reverse shell on host-00002");
@@ -116,6 +126,7 @@ async fn incident_is_handled_with_a_mouse_alone() {
     browser.click("#ask button[value=ok]").await;
     until_state(&server, &id, json!(["closed", "Ann", 1])).await;
     counted(&browser, "Watchtower: Incidents", "/page/icon.svg").await;
+    noticed(&browser, "Closed as false positive: ").await;
     browser.click("#undo").await;
     until_state(&server, &id, json!(["acknowledged", "Ann", 0])).await;
     counted(&browser, "(1) Watchtower: Incidents", "/page/icon-1.svg").await;
@@ -154,6 +165,7 @@ async fn incident_is_handled_with_a_mouse_alone() {
         browser.run("document.querySelector('#bar').hidden").await,
         true
     );
+    noticed(&browser, "Closed: 2 incidents").await;
     browser.click("#undo").await;
     closed(0).await;
     browser.close().await;
@@ -188,6 +200,7 @@ async fn incident_is_handled_with_the_keyboard_alone() {
         .await;
     browser.strike("Enter", false).await;
     until_state(&server, &id, json!(["closed", null, 1])).await;
+    noticed(&browser, "Closed as false positive: ").await;
     browser.strike("u", false).await;
     until_state(&server, &id, json!(["acknowledged", null, 0])).await;
     let drawn = "document.querySelector('#incident .toolbar button').dataset.key === 'c'";
@@ -221,6 +234,7 @@ async fn incident_is_handled_on_a_touch_screen() {
     browser.tap("#incident .toolbar [data-key=f]").await;
     browser.tap("#ask button[value=ok]").await;
     until_state(&server, &id, json!(["closed", null, 1])).await;
+    noticed(&browser, "Closed as false positive: ").await;
     browser.tap("#undo").await;
     until_state(&server, &id, json!(["acknowledged", null, 0])).await;
     browser.tap(".back").await;
@@ -308,6 +322,7 @@ async fn suppressions_are_listed_removed_and_restored() {
     until_state(&server, &id, json!(["closed", null, 0])).await;
     let empty = "document.querySelector('#unsuppressed').checkVisibility()";
     browser.until_true(5, empty).await;
+    noticed(&browser, "Suppression removed: ").await;
     browser.click("#undo").await;
     until_state(&server, &id, json!(["closed", null, 1])).await;
     browser
