@@ -107,21 +107,22 @@ static KINDS: LazyLock<Vec<SecretPattern>> = LazyLock::new(|| {
             "password or token",
             format!(r#"(?i)(?:^|[^0-9a-z])--?(?:[a-z]+-)*(?:{NAMES})[ =]["']?(?P<value>[^\s"']{{3,}})"#),
         ),
-        // mysql -px, sshpass -p 'x' (OCR often misreads the command name),
+        // mysql -px, sshpass -p 'x' (OCR often misreads the command name, or the
+        // edge of a letter as a dot),
         // docker login -p x
         named(
             "password",
-            r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|[a-z]{0,4}pass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
+            r#"\b(?:mysq[l1It|]|mysq[l1It|]dump|mariadb|[a-z]{0,4}pass|psq[l1It|]|docker\s[l1I|]ogin|podman\s[l1I|]ogin|he[l1I|]m\sregistry\s[l1I|]ogin|az\s[l1I|]ogin)\b[^|;]*?\s-p[.,]?\s?["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
         ),
         // redis-cli -a x, --requirepass x, -passin pass:x, ldapsearch -w x
         named(
             "password",
             r#"(?i)(?:\bredis-c[l1|]i\b[^|;]*?\s-a\s|requirepass\s|-pass(?:in|out)?\spass:|\b[l1|]dap[a-z]+\b[^|;]*?\s-w\s)["']?(?P<value>[^\s"'-][^\s"']{2,})"#.to_owned(),
         ),
-        // curl -u user:x
+        // curl -u user:x, whose first blank OCR may lose
         named(
             "password",
-            r#"(?i)\b(?:c[uv]r[l1I|]|wget|http)\b[^|;]*?\s(?:-u|--user)[ =]?\s?["']?[^\s:;+"']+[:;+]\s?(?P<value>[^\s"']{3,})"#.to_owned(),
+            r#"(?i)\b(?:(?:c[uv]r[l1I|]|wget|http)\b[^|;]*?\s(?:-u|--user)[ =]?\s?|c[uv]r[l1I|]-u\s)["']?[^\s:;+"']+[:;+]\s?(?P<value>[^\s"']{3,})"#.to_owned(),
         ),
         named(
             "authorization",

@@ -510,6 +510,15 @@ mod tests {
                 "cur1 -u admin:[masked password] https://x.example",
             ),
             (
+                "curl-u admin:harbour-42 https://x.example",
+                "curl-u admin:[masked password] https://x.example",
+            ),
+            (
+                "sshpass -p. '18b.xLPRuGa4' ssh ops@bastion",
+                "sshpass -p. '[masked password]' ssh ops@bastion",
+            ),
+            ("curl-url: https://x.example", "curl-url: https://x.example"),
+            (
                 "card4111111111111111was declined",
                 "card[masked card number]was declined",
             ),
