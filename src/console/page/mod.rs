@@ -2,6 +2,9 @@
 //! discussions. Plain modules without a build step; nothing is loaded from
 //! another host.
 
+#[cfg(test)]
+mod colours;
+
 use std::borrow::Cow;
 
 use axum::Router;
@@ -64,14 +67,13 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "whep.js"
 ];
 
+const STYLE: &str = "text/css; charset=utf-8";
+
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 4] = [
     ("/", HTML, include_str!("index.html")),
-    (
-        "/page/style.css",
-        "text/css; charset=utf-8",
-        include_str!("style.css"),
-    ),
+    ("/page/look.css", STYLE, include_str!("look.css")),
+    ("/page/style.css", STYLE, include_str!("style.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
