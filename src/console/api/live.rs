@@ -1,6 +1,7 @@
 //! Live state: streams, analysts, budget, and the newest picture.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -14,7 +15,7 @@ use utoipa::ToSchema;
 use watchtower_analysts::budget::Standing;
 use watchtower_base::stream_name::StreamName;
 use watchtower_domain::agent_status::AgentStatus;
-use watchtower_media::hub::StreamInfo;
+use watchtower_media::hub::{StreamInfo, StreamRates};
 use watchtower_screen::redact::RedactedFrame;
 
 use crate::AppState;
@@ -39,6 +40,8 @@ pub(crate) struct StreamShown {
     audio_units: u64,
     keyframes: u64,
     bytes: u64,
+    /// Rates over the last 5 s; null without a publisher, and while unmeasured.
+    rates: Option<RatesShown>,
     /// Newest decoded picture.
     frame: Option<FrameShown>,
 }
@@ -56,6 +59,28 @@ impl StreamState {
         match stream.lost_since {
             None => Self::Live,
             Some(_) => Self::SignalLost,
+        }
+    }
+}
+
+/// Rates at which a stream arrives.
+#[derive(Debug, Serialize, ToSchema)]
+struct RatesShown {
+    /// Video and sound.
+    bits_per_second: u64,
+    frames_per_second: f64,
+    /// Distance of the newest two keyframes, or the time since the newest if
+    /// that is longer; null before it is known.
+    keyframe_interval_ms: Option<u64>,
+}
+
+impl From<StreamRates> for RatesShown {
+    fn from(rates: StreamRates) -> Self {
+        let ms = |interval: Duration| interval.as_millis() as u64;
+        Self {
+            bits_per_second: rates.bits_per_second,
+            frames_per_second: rates.pictures_per_second,
+            keyframe_interval_ms: rates.keyframe_interval.map(ms),
         }
     }
 }
@@ -88,6 +113,7 @@ pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamSh
             audio_units: info.totals.audio_units,
             keyframes: info.totals.keyframes,
             bytes: info.totals.bytes,
+            rates: info.rates.map(RatesShown::from),
             frame: frame.map(|frame| FrameShown {
                 seq: frame.seq,
                 pts_ms: frame.pts.ms(),

@@ -16,6 +16,7 @@
 
 mod refusals;
 pub mod renditions;
+mod statistics;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ use watchtower_base::sync::Locked as _;
 
 use crate::{MediaUnit, VideoConfig};
 pub use refusals::RejectedPublisher;
+use statistics::RateMeter;
+pub use statistics::{StreamRates, Totals};
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};
 
@@ -121,18 +124,7 @@ struct PublisherSession {
     lost: Option<(Instant, Timestamp)>,
     /// A keyframe was received in this session.
     keyed: bool,
-}
-
-/// Totals since the stream began, over all its publishers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Totals {
-    pub video_units: u64,
-    pub audio_units: u64,
-    pub bytes: u64,
-    pub keyframes: u64,
-    /// Pictures dropped before the first keyframe, or because they were
-    /// invalid; not counted above.
-    pub left_out: u64,
+    meter: RateMeter,
 }
 
 /// Snapshot of a live stream.
@@ -141,6 +133,8 @@ pub struct StreamInfo {
     pub name: StreamName,
     pub since: Timestamp,
     pub totals: Totals,
+    /// Rates of its publisher; `None` without one, and while unmeasured.
+    pub rates: Option<StreamRates>,
     /// Configuration of the newest picture.
     pub video: Option<Arc<VideoConfig>>,
     /// Time since which its publisher is gone.
@@ -437,6 +431,10 @@ impl HubStream {
             name: self.name.clone(),
             since: self.since,
             totals: window.totals,
+            rates: match window.session.lost {
+                Some(_) => None,
+                None => window.session.meter.rates(Instant::now()),
+            },
             video,
             lost_since: window.session.lost.map(|(_, since)| since),
             contested_since: window.contested_since(Instant::now()),
@@ -472,6 +470,7 @@ impl UnitWindow {
 
     fn push(&mut self, unit: MediaUnit) {
         let size = unit.size();
+        self.session.meter.add(&unit, Instant::now());
         self.totals.bytes += size as u64;
         match &unit {
             MediaUnit::Video(video) => {

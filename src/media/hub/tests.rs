@@ -7,7 +7,7 @@ fn name() -> StreamName {
     StreamName::new("team").expect("valid")
 }
 
-fn unit(ms: i64, keyframe: bool, size: usize) -> MediaUnit {
+pub(super) fn unit(ms: i64, keyframe: bool, size: usize) -> MediaUnit {
     let config = VideoConfig::playable(Bytes::new(), Bytes::new(), 16, 16);
     MediaUnit::Video(AccessUnit {
         pts: MediaTime::from_ms(ms),
