@@ -76,6 +76,35 @@ impl Chromium {
         .await;
     }
 
+    /// Opens a tab in front and turns to it; returns its handle.
+    pub async fn new_tab(&self) -> String {
+        let url = format!("{}/window/new", self.session);
+        let made = post(&self.client, &url, &json!({"type": "tab"})).await;
+        let handle = made["handle"].as_str().expect("a handle").to_owned();
+        self.turn_to(&handle).await;
+        handle
+    }
+
+    /// Handle of the tab that commands go to.
+    pub async fn tab(&self) -> String {
+        let url = format!("{}/window", self.session);
+        let answer = self.client.get(url).send().await.expect("it answers");
+        let answer: Value = answer.json().await.expect("JSON");
+        answer["value"].as_str().expect("a handle").to_owned()
+    }
+
+    /// Directs the commands that follow to another tab.
+    pub async fn turn_to(&self, handle: &str) {
+        let url = format!("{}/window", self.session);
+        post(&self.client, &url, &json!({"handle": handle})).await;
+    }
+
+    /// Sets a permission of every page: `granted`, `denied` or `prompt`.
+    pub async fn permit(&self, name: &str, setting: &str) {
+        let params = json!({"permission": {"name": name}, "setting": setting});
+        self.devtools("Browser.setPermission", params).await;
+    }
+
     /// Script that runs in every page before the page's own.
     pub async fn prepare(&self, script: &str) {
         self.devtools(

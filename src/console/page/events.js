@@ -1,14 +1,17 @@
-// Event stream of the server (server-sent events).
-//
-// A browser reconnects by itself after a broken connection, but gives up when
-// the server responds with an error; then this reads the reason and retries.
+// Event stream of the server: a connection of this page, or, while events are
+// wanted in the background, one of the shared worker for all tabs.
+
+import { Feed } from './feed.js';
 
 /** @import {Agent, Change, Finding, Stream} from './types' */
+/** @import {Kind} from './feed.js' */
+/** @import {FromWorker, ToWorker} from './feed-worker.js' */
 
-/** A browser has six connections per server, shared by its tabs. */
+/**
+ * Time in ms after which a hidden page disconnects: a browser has six
+ * connections per server, shared by its tabs.
+ */
 const HIDDEN_FOR = 30_000;
-const FIRST_PAUSE = 1000;
-const LONGEST_PAUSE = 15_000;
 
 /**
  * @typedef {object} EventHandlers
@@ -21,53 +24,84 @@ const LONGEST_PAUSE = 15_000;
 
 export class Events {
   #handlers;
-  /** @type {EventSource | null} */ #source = null;
+  #stays;
+  #feed;
+  /** Of the shared worker. @type {MessagePort | null} */ #port = null;
+  /** True once the shared worker has failed. */ #alone = typeof SharedWorker === 'undefined';
   #last = '';
-  #pause = FIRST_PAUSE;
   #hidden = 0;
 
-  /** @param {EventHandlers} handlers */
-  constructor(handlers) {
+  /** @param {EventHandlers} handlers @param {() => boolean} stays True while events are wanted in the background. */
+  constructor(handlers, stays) {
     this.#handlers = handlers;
+    this.#stays = stays;
+    // The session has ended: reloading the page shows the login form.
+    this.#feed = new Feed({ event: (...event) => this.#event(...event), link: (error) => handlers.link(error), ended: () => location.reload() });
     // A page in the back/forward cache would keep its connection, and a few of
     // them would use up all.
-    addEventListener('pagehide', () => this.#source?.close());
-    addEventListener('pageshow', ({ persisted }) => persisted && this.#connect());
-    document.addEventListener('visibilitychange', () => {
-      clearTimeout(this.#hidden);
-      if (document.hidden) this.#hidden = window.setTimeout(() => this.#source?.close(), HIDDEN_FOR);
-      else if (this.#source?.readyState === EventSource.CLOSED) this.#connect();
-    });
-    this.#connect();
+    addEventListener('pagehide', () => this.#close());
+    addEventListener('pageshow', ({ persisted }) => persisted && this.adapt());
+    document.addEventListener('visibilitychange', () => this.#seen());
+    this.adapt();
   }
 
-  #connect() {
-    this.#source?.close();
-    const from = this.#last ? `?last_event_id=${encodeURIComponent(this.#last)}` : '';
-    const source = new EventSource(`/api/events${from}`);
-    this.#source = source;
-    source.addEventListener('open', () => {
-      this.#pause = FIRST_PAUSE;
-      this.#handlers.link('');
-    });
-    source.addEventListener('error', () => {
-      if (source !== this.#source) return;
-      this.#handlers.link('Reconnecting…');
-      if (source.readyState === EventSource.CLOSED) this.#again();
-    });
-    for (const name of /** @type {const} */ (['finding', 'incident', 'agents', 'streams'])) {
-      source.addEventListener(name, ({ data, lastEventId }) => {
-        if (lastEventId) this.#last = lastEventId;
-        this.#handlers[name](JSON.parse(data));
-      });
-    }
+  /** Connects the way that is wanted now. */
+  adapt() {
+    const shared = this.#stays() && !this.#alone;
+    if (shared && !this.#port) this.#join();
+    if (!shared && this.#port) this.#leave();
+    if (!shared && this.#feed.isClosed) this.#feed.open(this.#last);
+    this.#seen();
   }
 
-  async #again() {
-    const response = await fetch('/api/agents').catch(() => null);
-    // The session has ended: reloading the page shows the login form.
-    if (response?.status === 401) return location.reload();
-    setTimeout(() => document.hidden || this.#connect(), this.#pause * (0.75 + Math.random() / 2));
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+  #seen() {
+    clearTimeout(this.#hidden);
+    if (this.#port || this.#stays()) return;
+    if (document.hidden) this.#hidden = window.setTimeout(() => this.#feed.close(), HIDDEN_FOR);
+    else if (this.#feed.isClosed) this.#feed.open(this.#last);
+  }
+
+  #join() {
+    const worker = new SharedWorker('/page/feed-worker.js', { type: 'module', name: 'watchtower' });
+    // Without it this page connects by itself.
+    worker.onerror = () => {
+      this.#alone = true;
+      this.adapt();
+    };
+    const { port } = worker;
+    this.#port = port;
+    port.onmessage = ({ data }) => this.#message(data);
+    this.#post({ from: this.#last });
+  }
+
+  #leave() {
+    this.#post({ leave: true });
+    this.#port?.close();
+    this.#port = null;
+  }
+
+  /** @param {ToWorker} message */
+  #post(message) {
+    this.#port?.postMessage(message);
+  }
+
+  /** @param {FromWorker} message */
+  #message(message) {
+    // Its own connection was kept until now, so that no event is missed.
+    this.#feed.close();
+    if ('kind' in message) this.#event(message.kind, message.data, message.id);
+    else if ('link' in message) this.#handlers.link(message.link);
+    else location.reload();
+  }
+
+  #close() {
+    this.#feed.close();
+    if (this.#port) this.#leave();
+  }
+
+  /** @param {Kind} kind @param {string} data @param {string} id */
+  #event(kind, data, id) {
+    if (id) this.#last = id;
+    this.#handlers[kind](JSON.parse(data));
   }
 }

@@ -11,12 +11,15 @@ import { prepare as prepareHandover, show as showHandover } from './handover.js'
 import { show as showHistory } from './history.js';
 import { analystHealth, dot, stateWords, watchHealth } from './health.js';
 import { refresh, show as showIncident } from './incident.js';
+import { isOn, notifyOf, prepareNotifications } from './notifications.js';
+import { openNotifications, prepareDialog, summary } from './notifications-dialog.js';
 import { openPalette, preparePalette } from './palette.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
 import { find, prepare as prepareSearch } from './search.js';
 import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
+import { measure, showStats } from './stats.js';
 import { show as showSuppressions } from './suppressions.js';
 import { undone } from './toast.js';
 import { Triage } from './triage.js';
@@ -151,6 +154,7 @@ function commands(text) {
     { name: 'Search', key: '/', run: toSearch },
     { name: 'Times in UTC or local', run: () => { zones.value = zone() === 'utc' ? 'local' : 'utc'; zones.dispatchEvent(new Event('change')); } },
     { name: 'Light or dark theme', run: () => at('theme').click() },
+    { name: 'Notifications: desktop and sound', run: openNotifications },
     { name: 'Health', run: () => at('parts').showPopover() },
     { name: 'Keyboard shortcuts, switch user', key: '?', run: help },
   ];
@@ -288,6 +292,7 @@ const drawAgents = soon(() => {
 function showFinding(finding) {
   findings.add(finding);
   panel.finding(finding);
+  measure(finding);
 }
 
 /** Shows an error; empty when there is none. @param {string} text */
@@ -303,7 +308,7 @@ async function catchUp() {
   items.forEach(showFinding);
 }
 
-new Events({
+const events = new Events({
   finding(finding) {
     showFinding(finding);
     boxes.show(finding);
@@ -313,6 +318,7 @@ new Events({
     panel.changed(change);
     refresh(change.incident.id);
     recount();
+    notifyOf(change);
   },
   agents(now) {
     agents = now;
@@ -325,7 +331,16 @@ new Events({
     at('link').hidden = !error;
     at('link').textContent = error;
   },
-});
+}, isOn);
+const showNotified = () => { at('notified').textContent = summary(); };
+prepareNotifications(() => {
+  events.adapt();
+  showNotified();
+}, (id) => go('incidents', { incident: id }));
+prepareDialog(showNotified);
+showNotified();
+at('to-notifications').addEventListener('click', openNotifications);
+showStats(() => streamList.value);
 showTheme();
 showTime();
 setInterval(showTime, 5000);

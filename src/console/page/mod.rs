@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 /// Content security policy: own files only, no framing. The text of a finding
 /// comes from a screen and must never run as code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-     connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; \
+     connect-src 'self'; worker-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'self'; \
      frame-ancestors 'none'";
 /// Policy of the login page, whose style is inline.
 const LOGIN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
@@ -42,12 +42,16 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "dialog.js",
     "dom.js",
     "events.js",
+    "feed.js",
+    "feed-worker.js",
     "findings.js",
     "format.js",
     "handover.js",
     "health.js",
     "history.js",
     "incident.js",
+    "notifications.js",
+    "notifications-dialog.js",
     "opinions.js",
     "pages.js",
     "palette.js",
@@ -60,6 +64,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "setup.js",
     "snooze.js",
     "span.js",
+    "stats.js",
     "suppressions.js",
     "toast.js",
     "triage.js",

@@ -32,6 +32,7 @@ export type Sink = Schemas['SinkShown'];
 export type SpentOn = Schemas['SpentOn'];
 export type Standing = Schemas['Standing'];
 export type Still = Schemas['StillShown'];
+export type StreamStats = Schemas['StreamShown'];
 export type Suppression = Schemas['Suppression'];
 export type Transcript = Schemas['Transcript'];
 export type Verdict = Schemas['StatusBody'];
