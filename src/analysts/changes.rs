@@ -22,7 +22,7 @@ const MARGIN: u32 = 16;
 pub(super) struct Looked {
     pub(super) scene: u64,
     pub(super) seq: u64,
-    told: u64,
+    scenes: u64,
     /// Width and height of the frame, in pixels.
     size: (u32, u32),
     /// Redacted text.
@@ -34,7 +34,7 @@ impl Looked {
         Self {
             scene: frame.scene,
             seq: frame.seq,
-            told: frame.told,
+            scenes: frame.scenes,
             size: (frame.picture.width, frame.picture.height),
             text: frame.text.as_deref().unwrap_or_default().to_vec(),
         }
@@ -43,11 +43,11 @@ impl Looked {
     /// Reportable changes up to the newest of these frames that are on none of
     /// them: others replaced them before they could be shown.
     pub(super) fn unshown(&self, shown: &[Arc<Frame>]) -> u64 {
-        let mut told: Vec<u64> = shown.iter().map(|frame| frame.told).collect();
-        told.retain(|told| *told > self.told);
-        told.dedup();
-        let newest = told.last().copied().unwrap_or(self.told);
-        (newest - self.told).saturating_sub(told.len() as u64)
+        let mut scenes: Vec<u64> = shown.iter().map(|frame| frame.scenes).collect();
+        scenes.retain(|nth| *nth > self.scenes);
+        scenes.dedup();
+        let newest = scenes.last().copied().unwrap_or(self.scenes);
+        (newest - self.scenes).saturating_sub(scenes.len() as u64)
     }
 
     /// True if a frame shows anything not analysed yet. With OCR the scenes are
@@ -133,12 +133,12 @@ mod tests {
     use watchtower_screen::picture::Picture;
     use watchtower_screen::redact::Redact;
 
-    fn frame(seq: u64, told: u64) -> Arc<Frame> {
+    fn frame(seq: u64, scenes: u64) -> Arc<Frame> {
         let stream = StreamName::new("wall").unwrap();
         let picture = Arc::new(Picture::grey(64, 64));
         let at = Timestamp::UNIX_EPOCH;
         let mut frame = Frame::new(stream, seq, MediaTime(0), at, picture, |_| Ok(Bytes::new()));
-        frame.told = told;
+        frame.scenes = scenes;
         Arc::new(frame)
     }
 

@@ -13,8 +13,8 @@ use super::prompt;
 use crate::model::{ReviewKind, ReviewQuestion};
 
 /// System prompt of the reviewer, which gives the verdict on a report.
-pub(super) const CRITIC: &str = "\
-You are the evidence critic of a panel of analysts that watches a team's shared \
+pub(super) const REVIEWER: &str = "\
+You are the evidence reviewer of a panel that watches a team's shared \
 screen of security and operations tools. You take no side and have no field of \
 your own. One analyst reported something, others answered; you settle which \
 severity and confidence the evidence on the picture bears out.
@@ -31,7 +31,7 @@ medium = plan a fix; low = hygiene; info = worth knowing.";
 /// System prompt of the reviewer or of an analyst's persona.
 pub fn system(question: &ReviewQuestion) -> String {
     match question.kind {
-        ReviewKind::Verdict => CRITIC.to_owned() + &question.persona.language.instruction("text"),
+        ReviewKind::Verdict => REVIEWER.to_owned() + &question.persona.language.instruction("text"),
         ReviewKind::Opinion => prompt::system_on(&question.persona, &question.frame.stream),
     }
 }

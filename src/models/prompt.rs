@@ -75,7 +75,7 @@ pub fn version() -> &'static str {
     VERSION.get_or_init(|| {
         let parts = [
             RULES,
-            crate::panel_prompt::CRITIC,
+            crate::panel_prompt::REVIEWER,
             crate::ask_prompt::SYSTEM,
         ]
         .concat();

@@ -303,7 +303,7 @@ mod tests {
         let english = systems(&AnswerLanguage::default());
         let [look, opinion, verdict, answer] = &english;
         assert_eq!(look, opinion);
-        assert_eq!(verdict, panel_prompt::CRITIC);
+        assert_eq!(verdict, panel_prompt::REVIEWER);
         assert_eq!(answer, ask_prompt::SYSTEM);
         assert!(!english.concat().contains("language"), "{english:?}");
 

@@ -113,7 +113,7 @@ impl ReportedScreen {
     }
 
     /// Number of lines seen once and never reported.
-    pub(super) fn untold(&self, page: &RecognisedScreen) -> usize {
+    pub(super) fn unreported(&self, page: &RecognisedScreen) -> usize {
         let gone = |text: &str| !page.lines.iter().any(|line| line.text == text);
         let once = self.unsure.iter().filter(|(here, _)| *here);
         once.filter(|(_, text)| gone(text)).count()
@@ -308,8 +308,8 @@ mod tests {
         some.lines = lines.into();
         let mut reported = reported();
         assert!(!reported.has_news(&some, &settled, soon), "a mouse, once");
-        assert_eq!(reported.untold(&same), 3, "gone before a report");
-        assert_eq!(reported.untold(&some), 0, "still there");
+        assert_eq!(reported.unreported(&same), 3, "gone before a report");
+        assert_eq!(reported.unreported(&some), 0, "still there");
     }
 
     #[test]

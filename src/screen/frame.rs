@@ -31,7 +31,7 @@ pub struct Frame {
     /// the frame's own generation before OCR.
     pub scene: u64,
     /// Number of scenes of this stream since it went live; 0 without OCR.
-    pub told: u64,
+    pub scenes: u64,
     pub pts: MediaTime,
     /// Arrival time of the encoded picture.
     pub captured_at: Timestamp,
@@ -85,7 +85,7 @@ impl Frame {
             seq,
             generation: seq,
             scene: seq,
-            told: 0,
+            scenes: 0,
             pts,
             captured_at,
             changed_at: captured_at,

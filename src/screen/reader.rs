@@ -83,14 +83,14 @@ struct LastReading {
     /// Capture time of that frame.
     at: Timestamp,
     page: Arc<RecognisedScreen>,
-    told: ReportedScreen,
+    reported: ReportedScreen,
 }
 
 impl LastReading {
     fn wants(&self, frame: &Frame) -> bool {
         let later = || frame.captured_at.duration_since(self.at) >= AGAIN;
         let rest = || !self.page.unread.is_empty() && frame.seq > self.seq;
-        self.generation != frame.generation || (self.told.is_unsure() && later()) || rest()
+        self.generation != frame.generation || (self.reported.is_unsure() && later()) || rest()
     }
 }
 
@@ -343,7 +343,7 @@ impl ScreenReader {
         let read = frame.read(Arc::clone(&page.lines), secrets.into());
         let mut read = read.looked_for(&own);
         let text = self.appeared(&Arc::new(read.clone()), &page);
-        (read.scene, read.told) = self.remember(&frame, &page);
+        (read.scene, read.scenes) = self.remember(&frame, &page);
         read.changed_at = changed_at;
         let all = page.unread.is_empty();
         self.metrics.ocr_unread.inc_by(page.unread.len() as u64);
@@ -376,31 +376,33 @@ impl ScreenReader {
         let last = self
             .memories
             .remove(&frame.stream)
-            .map(|memory| memory.told);
-        let before = last.as_ref().map_or(0, |told| told.nth);
-        let told = match last.and_then(|mut told| {
-            self.metrics.ocr_untold.inc_by(told.untold(page) as u64);
-            (!told.has_news(page, &frame.changes, frame.captured_at)).then_some(told)
+            .map(|memory| memory.reported);
+        let before = last.as_ref().map_or(0, |screen| screen.nth);
+        let reported = match last.and_then(|mut screen| {
+            self.metrics
+                .ocr_untold
+                .inc_by(screen.unreported(page) as u64);
+            (!screen.has_news(page, &frame.changes, frame.captured_at)).then_some(screen)
         }) {
-            Some(told) => told,
+            Some(screen) => screen,
             None => {
                 self.metrics.ocr_news.inc();
-                let mut told =
+                let mut screen =
                     ReportedScreen::new(frame.generation, Arc::clone(page), frame.captured_at);
-                told.nth = before + 1;
-                told
+                screen.nth = before + 1;
+                screen
             }
         };
-        let known = (told.generation, told.nth);
+        let scene = (reported.generation, reported.nth);
         let memory = LastReading {
             generation: frame.generation,
             seq: frame.seq,
             at: frame.captured_at,
             page: Arc::clone(page),
-            told,
+            reported,
         };
         self.memories.insert(frame.stream.clone(), memory);
-        known
+        scene
     }
 
     /// Text that appeared since the last reading, without its secrets.

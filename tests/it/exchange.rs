@@ -43,7 +43,7 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
         [view("add", "medium", "\u{1b}[31mRed.", "")],
     );
     gemini.script_case(
-        "You are the evidence critic",
+        "You are the evidence reviewer",
         [view("confirm", "medium", "It stands, weakly.", "")],
     );
     let server = setup(&gemini).start().await;
@@ -96,12 +96,12 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
         let text = case.text();
         assert!(text.contains(TITLE) && text.contains(QUOTE), "{text}");
         assert!(!case.jpegs().is_empty());
-        let critic = case.system().contains("evidence critic");
-        // Opinions are requested without the others; the critic gets all.
-        assert_eq!(text.contains("A banner."), critic, "{text}");
+        let is_verdict = case.system().contains("evidence reviewer");
+        // Opinions are requested without the others; the reviewer gets all.
+        assert_eq!(text.contains("A banner."), is_verdict, "{text}");
         assert!(!text.contains('\u{1b}'));
         let named = |name: &&&str| case.system().contains(**name);
-        assert_eq!(PEERS.iter().filter(named).count(), usize::from(!critic));
+        assert_eq!(PEERS.iter().filter(named).count(), usize::from(!is_verdict));
     }
 
     // Log of both analysts.
@@ -148,7 +148,7 @@ async fn panels_per_hour_are_limited_and_a_failure_is_reported() {
     let confirms = CannedReply::view("confirm", "high", "So it is.", "");
     gemini.script_case("You are AISec", [confirms]);
     gemini.script_case(
-        "You are the evidence critic",
+        "You are the evidence reviewer",
         [CannedReply::text("{\"stance\": \"confirm\"}")],
     );
     let agents = include_str!("../../agents.toml");

@@ -79,7 +79,7 @@ async fn every_request_asks_for_its_language_and_quotes_as_they_stand() {
         ("You are Architect", false, None),
         ("You are DevOps", true, Some("Brazilian Portuguese")),
         // The reviewer's verdict is in the language of the reporting analyst.
-        ("You are the evidence critic", true, Some("German")),
+        ("You are the evidence reviewer", true, Some("German")),
     ];
     for (begin, case, language) in asked {
         let system = server.until(begin, async |_| system_of(begin, case)).await;

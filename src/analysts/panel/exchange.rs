@@ -22,7 +22,7 @@ use crate::transcripts::TranscriptBuilder;
 use crate::{AgentContext, AgentSet, AgentSpec, Policy, grounding, prompt_leak};
 
 /// Name under which verdicts are given.
-const CRITIC: &str = "Evidence reviewer";
+const REVIEWER: &str = "Evidence reviewer";
 /// Maximum time for one opinion, the wait in the queue included: later it is of
 /// no use.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -220,7 +220,7 @@ async fn judge(
         severity = severity.max(reporter.chain.first().policy.ungrounded);
     }
     let judgement = PanelVerdict {
-        by: CRITIC.to_owned(),
+        by: REVIEWER.to_owned(),
         severity,
         confidence: said.review.observation.confidence,
         text: said.review.observation.detail,
@@ -243,7 +243,7 @@ async fn review(
     let name = member.config.name();
     let (who, purpose) = match kind {
         ReviewKind::Opinion => (name, Purpose::Opinion),
-        ReviewKind::Verdict => (CRITIC, Purpose::Verdict),
+        ReviewKind::Verdict => (REVIEWER, Purpose::Verdict),
     };
     let asking = async {
         let mut kept = None;

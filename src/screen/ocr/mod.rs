@@ -36,7 +36,7 @@ use detect::Detector;
 use engine::{Network, OnnxRuntime};
 use onnx::SplitRecogniser;
 use other::OtherRecogniser;
-use recognise::Recogniser;
+use recognise::{ReadBefore, Recogniser};
 use rgb_buffer::RgbBuffer;
 pub(crate) use second::KnownAlphabets;
 use second::SecondReader;
@@ -257,8 +257,9 @@ impl Ocr {
             doubtful: Vec::new(),
         };
         let mut fresh = Vec::with_capacity(asked.len());
+        let mut before = ReadBefore::default();
         for lines in recognise::portions(&asked) {
-            let read = networks.recogniser.read(&image, &part, lines)?;
+            let read = (networks.recogniser).read(&image, &part, lines, &mut before)?;
             let read = second.seen_to(&read);
             each(&read);
             fresh.extend(read);
