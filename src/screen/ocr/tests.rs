@@ -94,6 +94,45 @@ fn several_threads_read_at_once_what_one_reads() {
 }
 
 #[test]
+fn a_line_with_the_pixels_of_another_is_read_once_and_stays_in_its_place() {
+    let ocr = Ocr::load(&models()).unwrap();
+    let mut picture = paper(480, 200);
+    for (row, nth) in [(0, 3), (1, 4), (2, 3)] {
+        word(&mut picture, 20, 10 + row * 60, nth);
+    }
+    let part = whole(&picture).part;
+    let place = |y| Rect {
+        x: 12,
+        y,
+        width: 180,
+        height: 36,
+    };
+    let places = [place(2), place(62), place(122)];
+    let image = rgb(&picture, &part);
+    let mut networks = ocr.networks().unwrap();
+    let mut before = ReadBefore::default();
+    let recogniser = &mut networks.recogniser;
+    let read = recogniser.read(&image, &part, &places, &mut before);
+    let lines: Vec<_> = (read.unwrap().into_iter())
+        .map(|reading| reading.line)
+        .collect();
+    assert_eq!(
+        before.len(),
+        2,
+        "the third line has the pixels of the first"
+    );
+    assert_eq!(lines[0].text, lines[2].text);
+    assert_ne!(lines[0].text, lines[1].text);
+    assert!(!lines[0].text.is_empty());
+    let rects: Vec<_> = lines.iter().map(|line| line.rect).collect();
+    assert_eq!(rects, places);
+    // Known from the same picture, in a later portion too.
+    let later = recogniser.read(&image, &part, &places[2..], &mut before);
+    assert_eq!(later.unwrap()[0].line, lines[2]);
+    assert_eq!(before.len(), 2);
+}
+
+#[test]
 fn lines_are_told_of_from_the_top_before_all_are_read() {
     let ocr = Ocr::load(&models()).unwrap();
     let mut picture = paper(1200, 900);
