@@ -61,6 +61,7 @@ impl AskService {
             let lease = chain.turn(0, &self.context, |_| {}).await;
             // It is shown in no status, and no transcript is stored.
             let terms = AskTerms {
+                agent: None,
                 state: String::new(),
                 wait_for_room: None,
             };

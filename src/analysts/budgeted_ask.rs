@@ -33,6 +33,8 @@ use crate::budget::{BudgetWait, Reserved, persist};
 /// Request terms of a caller.
 #[derive(Debug, Clone)]
 pub(super) struct AskTerms {
+    /// Analyst that the cost is counted for; `None` for a person's question.
+    pub(super) agent: Option<String>,
     /// Status while the model is asked.
     pub(super) state: String,
     /// Maximum wait for the budget; `None` for a person's question, which fails
@@ -120,6 +122,7 @@ impl ModelLease {
         say: impl Fn(&str),
     ) -> Result<SettledAsk, NoRoom> {
         let AskTerms {
+            agent,
             state,
             wait_for_room,
         } = terms;
@@ -146,6 +149,9 @@ impl ModelLease {
         let result = model.ask(prepared.metered(meter)).await;
         let cost = self.settle(&result);
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some(agent) = agent.filter(|_| cost.requests > 0) {
+            persist::of_agent(context, agent, cost).await;
+        }
         Ok(SettledAsk {
             place,
             result,

@@ -13,6 +13,8 @@ pub mod metrics;
 pub mod series;
 pub mod watchdog;
 
+pub mod agents_file;
+
 mod agent;
 mod ask;
 mod budgeted_ask;

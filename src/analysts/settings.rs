@@ -167,12 +167,13 @@ impl Panel {
             }
         }
         let names: Vec<&str> = agents.iter().map(AgentConfig::name).collect();
-        if watches.len() > MOST_WATCHES {
-            let got = watches.len();
-            faults.add(
-                "watch",
-                format!("must be at most {MOST_WATCHES} blocks, got {got}"),
-            );
+        for (key, got, most) in [
+            ("agent", agents.len(), MOST_AGENTS),
+            ("watch", watches.len(), MOST_WATCHES),
+        ] {
+            if got > most {
+                faults.add(key, format!("must be at most {most} blocks, got {got}"));
+            }
         }
         let watches: Vec<_> = watches
             .into_iter()
@@ -252,6 +253,9 @@ impl FrameDemand {
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Maximum analysts: each scans every reading of the screens, and has a log.
+const MOST_AGENTS: usize = 64;
 
 /// Maximum watches; each number on a screen is compared with all of them.
 const MOST_WATCHES: usize = 200;

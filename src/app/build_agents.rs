@@ -44,6 +44,15 @@ pub(crate) struct AgentFactory {
     budget: Budget,
 }
 
+/// Agent set of a new configuration.
+#[derive(Debug)]
+pub(crate) struct PlannedAgents {
+    factory: AgentFactory,
+    agents: AgentSet,
+    statuses: Vec<AgentStatus>,
+    prices: Prices,
+}
+
 impl AgentFactory {
     pub(crate) fn open(config: &Config) -> anyhow::Result<(Self, AgentSet, AgentBoard)> {
         let money = &config.panel.budget;
@@ -55,13 +64,10 @@ impl AgentFactory {
         Ok((factory, agents, AgentBoard::new(statuses)))
     }
 
-    /// Builds a new agent set. Analysts with unchanged settings are kept, with
-    /// their context and that of their models. On an error nothing has changed.
-    pub(crate) fn change(
-        &mut self,
-        panel: Panel,
-        now: &AgentSet,
-    ) -> anyhow::Result<(AgentSet, Vec<AgentStatus>)> {
+    /// Builds a new agent set, which has no effect before [`Self::adopt`].
+    /// Analysts with unchanged settings are kept, with their context and that of
+    /// their models.
+    pub(crate) fn plan(&self, panel: Panel, now: &AgentSet) -> anyhow::Result<PlannedAgents> {
         let mut config = self.models.config.clone();
         let same = config.panel.model == panel.model;
         let prices = prices(&panel.budget)?;
@@ -73,17 +79,27 @@ impl AgentFactory {
             models.governors.clone_from(&self.models.governors);
             models.rules.clone_from(&self.models.rules);
         }
-        let mut next = Self {
+        let mut factory = Self {
             models,
             budget: self.budget.clone(),
         };
         let known: &[AgentSpec] = if same { &now.members } else { &[] };
-        let hired = next.agents(known)?;
-        next.priced(&hired.0, &prices)?;
-        let limits = next.panel().budget.limits.clone();
-        self.budget.change(limits, prices);
-        *self = next;
-        Ok(hired)
+        let (agents, statuses) = factory.agents(known)?;
+        factory.priced(&agents, &prices)?;
+        Ok(PlannedAgents {
+            factory,
+            agents,
+            statuses,
+            prices,
+        })
+    }
+
+    /// Makes a plan this factory's own.
+    pub(crate) fn adopt(&mut self, plan: PlannedAgents) -> (AgentSet, Vec<AgentStatus>) {
+        let limits = plan.factory.panel().budget.limits.clone();
+        self.budget.change(limits, plan.prices);
+        *self = plan.factory;
+        (plan.agents, plan.statuses)
     }
 
     pub(crate) fn budget(&self) -> &Budget {

@@ -1,6 +1,7 @@
 //! Command line, configuration, and the commands that combine the wings. Only
 //! `main.rs` imports this wing.
 
+mod agents_file;
 mod build_agents;
 mod check;
 pub mod cli;

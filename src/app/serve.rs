@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_analysts as analysts;
+use watchtower_analysts::agents_file::AgentsFileHandle;
 use watchtower_analysts::series::SeriesRecorder;
 use watchtower_analysts::settings::AgentConfig;
 use watchtower_analysts::watchdog::Watchdog;
@@ -218,8 +219,10 @@ impl App {
             metrics: Arc::clone(&self.metrics.analysts),
             budget: self.factory.budget().clone(),
         };
+        let (agents_file, agents_file_requests) = AgentsFileHandle::new();
         let console = ConsoleState {
             hub: self.hub.clone(),
+            agents_file,
             frames: self.frames.clone(),
             findings: self.findings.clone(),
             board: board.clone(),
@@ -312,6 +315,8 @@ impl App {
             metrics: self.metrics.analysts,
             demand,
             patterns: self.reader.as_ref().map(ScreenReader::patterns),
+            requests: agents_file_requests,
+            since: Timestamp::now(),
         };
         essential.spawn(name("reload", done(reload.run(sources.clone()))));
         essential.spawn(name(

@@ -31,6 +31,7 @@ use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use watchtower_analysts::agents_file::AgentsFileHandle;
 use watchtower_analysts::budget::Budget;
 use watchtower_analysts::metrics::AnalystMetrics;
 use watchtower_base::metrics::MetricsRegistry;
@@ -75,6 +76,8 @@ pub struct ConsoleSettings {
 #[derive(Debug, Clone)]
 pub struct ConsoleState {
     pub hub: StreamHub,
+    /// `agents.toml`, to be shown and changed.
+    pub agents_file: AgentsFileHandle,
     pub frames: FrameBus,
     pub findings: Record,
     pub board: AgentBoard,
@@ -198,6 +201,13 @@ fn router(
     let guarded = OpenApiRouter::with_openapi(http::openapi::described())
         .routes(routes!(api::live::streams))
         .routes(routes!(api::live::agents))
+        .routes(routes!(
+            api::agent_settings::agent_settings,
+            api::agent_settings::add_agent
+        ))
+        .routes(routes!(api::agent_settings::change_agent))
+        .routes(routes!(api::agent_settings::remove_agent))
+        .routes(routes!(api::handovers::precision))
         .routes(routes!(api::live::latest_still))
         .routes(routes!(api::live::budget))
         .routes(routes!(api::setup::setup))
@@ -220,6 +230,11 @@ fn router(
         .routes(routes!(api::suppressions::restore_suppression))
         .routes(routes!(api::history::moments))
         .routes(routes!(api::history::handover))
+        .routes(routes!(
+            api::handovers::handovers,
+            api::handovers::hand_over
+        ))
+        .routes(routes!(api::handovers::take_over))
         .routes(routes!(api::history::evidence))
         .routes(routes!(api::series::series))
         .routes(routes!(api::series::samples))

@@ -55,15 +55,21 @@ impl AgentLogs {
         }
     }
 
-    /// Logs each opinion for both of its agents, and the verdict for all agents
-    /// of the discussion.
+    /// Logs each opinion for both of its agents, the number of analysts without
+    /// one for the agent that reported, and the verdict for all agents of the
+    /// discussion.
     pub(super) fn exchange(&mut self, exchange: &Exchange, incident: &Incident) {
-        for opinion in &exchange.opinions {
+        let (silent, spoken): (Vec<_>, Vec<_>) =
+            (exchange.opinions.iter()).partition(|opinion| opinion.is_silent());
+        for opinion in spoken {
             let text = reply(opinion, incident);
             self.write(&opinion.agent, &text);
             if opinion.to != opinion.agent {
                 self.write(&opinion.to, &text);
             }
+        }
+        if let Some(first) = silent.first() {
+            self.write(&first.to, &nothing_added(first.at, silent.len(), incident));
         }
         let Some(verdict) = &exchange.verdict else {
             return;
@@ -196,6 +202,12 @@ fn reply(opinion: &Opinion, incident: &Incident) -> String {
     );
     quotes(&mut text, &opinion.evidence);
     text + &about(incident)
+}
+
+fn nothing_added(at: Timestamp, analysts: usize, incident: &Incident) -> String {
+    let at = second(at);
+    let who = counted(analysts, "analyst");
+    format!("{at}  --        {who} had nothing to add\n") + &about(incident)
 }
 
 fn settled(verdict: &PanelVerdict, incident: &Incident) -> String {

@@ -407,3 +407,36 @@ async fn answers_can_be_embedded_by_no_other_site_and_wrong_tokens_are_reported(
     assert_eq!(with(leave).await, StatusCode::SEE_OTHER);
     assert_eq!(with(streams()).await, StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn wrong_token_keeps_the_view_that_was_asked_for() {
+    const TOKEN: &str = "t0ken-5e6f7a8b";
+    let setup = Setup::new().agents("");
+    let server = setup.env("WATCHTOWER_CONSOLE_TOKEN", TOKEN).start().await;
+    let client = watchtower::base::http_client::plain()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let login = async |from: &str, form: &str| {
+        let request = client.post(server.http_url("/login"));
+        let request = request
+            .header("referer", server.http_url(from))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned());
+        request.send().await.expect("an answer")
+    };
+    let refused = login("/?view=setup&x=\"><b>", "token=wrong").await;
+    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+    let page = refused.text().await.expect("a page");
+    let field = "<input type=\"hidden\" name=\"next\" value=\"/?view=setup&amp;x=%22%3E%3Cb%3E\">";
+    assert!(page.contains(field), "{page}");
+    let next = "next=%2F%3Fview%3Dsetup%26x%3D%2522";
+    let signed_in = login("/login", &format!("token={TOKEN}&{next}")).await;
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    assert_eq!(signed_in.headers()["location"], "/?view=setup&x=%22");
+    for away in ["https://evil.example/?a", "//evil.example/?a"] {
+        let signed_in = login("/login", &format!("token={TOKEN}&next={away}")).await;
+        assert_eq!(signed_in.headers()["location"], "/", "{away}");
+    }
+}

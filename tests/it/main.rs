@@ -4,6 +4,7 @@
 mod common;
 
 mod access;
+mod agent_settings;
 mod eval;
 mod exchange;
 mod explain;

@@ -185,6 +185,7 @@ impl StreamLook {
     ) -> Result<Analysis, NoRoom> {
         let memory = question.memory.clone();
         let terms = AskTerms {
+            agent: Some(self.shared.member.config.name().to_owned()),
             state: words::analysing(&question, &self.by(lease.place())),
             wait_for_room: Some(LONGEST_WAIT),
         };

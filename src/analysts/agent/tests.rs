@@ -527,8 +527,7 @@ impl Model for Oracle {
     }
 }
 
-/// Asks the chain once within a limit of requests per minute; statuses on the
-/// way are added to `said`.
+/// Asks the chain once, with a limit per minute; statuses are added to `said`.
 async fn ask_within(
     per_minute: u64,
     wait_for_room: Option<Duration>,
@@ -551,6 +550,7 @@ async fn ask_within(
         language: AnswerLanguage::default(),
     };
     let terms = AskTerms {
+        agent: None,
         state: "asking".to_owned(),
         wait_for_room,
     };

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_base::text::counted;
 use watchtower_domain::finding::WATCHTOWER;
-use watchtower_record::store::SpendBatch;
+use watchtower_domain::transcript::Cost;
+use watchtower_record::store::{AgentSpend, SpendBatch};
 
 use crate::AgentContext;
 use crate::budget::{Amount, BudgetStep, Spent};
@@ -33,6 +35,16 @@ pub(crate) async fn keep(context: &AgentContext) {
     // Continues when the caller times out: the rows are already taken.
     if let Err(error) = tokio::spawn(write).await {
         tracing::error!(%error, "failed to store the LLM cost");
+    }
+}
+
+/// Persists the cost of a request of an analyst. The limits do not depend on it:
+/// a failed write is logged only.
+pub(crate) async fn of_agent(context: &AgentContext, agent: String, cost: Cost) {
+    let at = Timestamp::now();
+    let spend = AgentSpend { at, agent, cost };
+    if let Err(error) = context.findings.write(spend).await {
+        tracing::error!(%error, "failed to store the cost of an analyst");
     }
 }
 

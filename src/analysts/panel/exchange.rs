@@ -253,6 +253,7 @@ async fn review(
             let policy = &lease.link().policy;
             let question = question(report, member, kind, opinions, policy)?;
             let terms = AskTerms {
+                agent: Some(name.to_owned()),
                 state: match kind {
                     ReviewKind::Opinion => format!("reviewing the finding of {}", question.first),
                     ReviewKind::Verdict => "requesting a verdict".to_owned(),

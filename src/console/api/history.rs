@@ -13,7 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use watchtower_domain::cost::Spend;
 use watchtower_domain::transcript::Cost;
-use watchtower_record::store::{Done, MomentPlace, MomentQuery};
+use watchtower_record::store::{
+    ConfigurationChange, Done, HandoverProof, MomentPlace, MomentQuery,
+};
 
 use super::stills::StillShown;
 use crate::AppState;
@@ -22,6 +24,8 @@ use crate::http::problem::{Failed, Problem};
 
 /// Range of `every` in seconds.
 const STRETCH: RangeInclusive<u32> = 1..=86_400;
+/// Changes of the configuration in a handover; a shift has far fewer.
+const MOST_CHANGES: usize = 1000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +117,10 @@ pub(crate) struct Handover {
     /// True if older ones are left out.
     more: bool,
     spent: Vec<SpentOn>,
+    /// Changes of the configuration, newest first.
+    changes: Vec<ConfigurationChange>,
+    /// Peak pictures of the incidents, as far as kept.
+    proofs: Vec<HandoverProof>,
 }
 
 /// Spend on one model.
@@ -143,11 +151,17 @@ pub(crate) async fn handover(
         .await?
         .into_iter()
         .filter(|spend| spend.minute < until);
+    let changes = findings
+        .read(move |store| store.configuration_changes(span.since, until, MOST_CHANGES))
+        .await?;
+    let proofs = findings.read(move |store| store.proofs_between(span.since, until));
     Ok(Json(Handover {
         since: span.since,
         until,
         done,
         more,
+        changes,
+        proofs: proofs.await?,
         spent: by_model(spent),
     }))
 }

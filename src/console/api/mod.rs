@@ -1,10 +1,12 @@
 //! Handlers of the JSON API and its event stream, one file per resource.
 
+pub(super) mod agent_settings;
 pub(super) mod ask;
 pub(super) mod event_broadcast;
 pub(super) mod events;
 pub(super) mod findings;
 pub(super) mod handling;
+pub(super) mod handovers;
 pub(super) mod health;
 pub(super) mod history;
 pub(super) mod inbound;

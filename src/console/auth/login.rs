@@ -58,6 +58,10 @@ pub(crate) fn router(access: Arc<ConsoleAuth>) -> OpenApiRouter {
 struct Given {
     /// `WATCHTOWER_CONSOLE_TOKEN`
     token: String,
+    /// View to show then: `/?` and its query.
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    next: String,
 }
 
 /// Signs a browser in: the token once, then a cookie
@@ -81,7 +85,11 @@ async fn login(
     headers: HeaderMap,
     form: Result<Form<Given>, FormRejection>,
 ) -> Response {
-    let refuse = |status: StatusCode, why: &str| (status, page::login(Some(why))).into_response();
+    let next = target(&headers, form.as_ref().map_or("", |form| &form.next));
+    let refuse = |status: StatusCode, why: &str| {
+        // The next form is sent from the page that this is.
+        (status, page::login_to(Some(why), &next)).into_response()
+    };
     if !access.is_same_site(&headers) {
         return refuse(StatusCode::FORBIDDEN, "Cross-site form refused");
     }
@@ -115,7 +123,7 @@ async fn login(
         hex::encode(proof),
         HOLDS.as_secs(),
     );
-    let mut response = Redirect::to(&target(&headers)).into_response();
+    let mut response = Redirect::to(&next).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
@@ -159,16 +167,22 @@ fn is_encrypted(headers: &HeaderMap) -> bool {
         || forwarded.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// View requested before the login, as of a shared link.
-fn target(headers: &HeaderMap) -> String {
+/// Longest query that a login leads back to.
+const LONGEST_QUERY: usize = 2000;
+
+/// View requested before the login, as of a shared link: named by the form after
+/// a wrong token, and by the address of the page before.
+fn target(headers: &HeaderMap, next: &str) -> String {
+    let named = next.strip_prefix("/?");
+    let named = named.and_then(|query| Url::parse(&format!("http://localhost/?{query}")).ok());
     let from = headers
         .get(header::REFERER)
         .and_then(|url| url.to_str().ok());
-    let from = from.and_then(|url| Url::parse(url).ok());
+    let from = named.or_else(|| Url::parse(from?).ok());
     // Never leaves our own site: only the query is taken over.
     match from.as_ref().and_then(Url::query) {
-        Some(query) => format!("/?{query}"),
-        None => "/".to_owned(),
+        Some(query) if query.len() <= LONGEST_QUERY => format!("/?{query}"),
+        _ => "/".to_owned(),
     }
 }
 
@@ -374,7 +388,7 @@ mod tests {
         let from = |referer: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::REFERER, HeaderValue::from_static(referer));
-            target(&headers)
+            target(&headers, "")
         };
         assert_eq!(
             from("https://tower:8080/?view=incidents&incident=1"),
@@ -388,7 +402,26 @@ mod tests {
         ] {
             assert_eq!(from(plain), "/", "{plain}");
         }
-        assert_eq!(target(&HeaderMap::new()), "/");
+        assert_eq!(target(&HeaderMap::new(), ""), "/");
+    }
+
+    #[test]
+    fn form_leads_to_a_query_of_this_server_only() {
+        let to = |next: &str| target(&HeaderMap::new(), next);
+        assert_eq!(to("/?view=setup&hours=8"), "/?view=setup&hours=8");
+        assert_eq!(
+            to("/?a=\"><script>\r\nX: y"),
+            "/?a=%22%3E%3Cscript%3EX:%20y"
+        );
+        for away in [
+            "//evil.example/?a",
+            "https://evil.example/?a",
+            "/other?a",
+            "?a",
+        ] {
+            assert_eq!(to(away), "/", "{away}");
+        }
+        assert_eq!(to(&format!("/?{}", "a".repeat(2001))), "/");
     }
 
     /// Checks a cookie with a guess left, or with none.

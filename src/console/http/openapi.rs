@@ -12,6 +12,7 @@ use watchtower_domain::finding::Category;
 
 use super::problem::Problem;
 use crate::AppState;
+use crate::api::agent_settings::EditProblem;
 
 /// Outside the guard, with responses of their own.
 const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
@@ -23,11 +24,12 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
         description = "AI analysts for a live screen share: RTMP in, WebRTC out, findings with evidence. Lists are newest first and answer a cursor (`next`); errors are application/problem+json (RFC 9457); times are RFC 3339, UTC. Without WATCHTOWER_CONSOLE_TOKEN only local connections are accepted.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, EditProblem)),
     // Local clients need none while no token is configured.
     security((), ("token" = []), ("session" = [])),
     tags(
         (name = "live", description = "Current state"),
+        (name = "analysts", description = "Settings and precision of the analysts"),
         (name = "findings", description = "Findings of the analysts"),
         (name = "incidents", description = "Incidents and their triage"),
         (name = "history", description = "Screen history, search and shift reports"),
@@ -70,6 +72,7 @@ pub(crate) fn finished(mut api: OpenApi) -> Bytes {
         let operations = [
             &mut item.get,
             &mut item.post,
+            &mut item.put,
             &mut item.patch,
             &mut item.delete,
         ];

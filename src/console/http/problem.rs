@@ -6,7 +6,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use watchtower_record::store::{StoreError, WriteRefusal};
 
-const KIND: &str = "application/problem+json";
+pub(crate) const PROBLEM: &str = "application/problem+json";
 
 /// An error as `application/problem+json` (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,6 +68,10 @@ impl Problem {
         }
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(crate) fn is_unauthorized(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED
     }
@@ -111,11 +115,14 @@ impl From<StoreError> for Problem {
 impl From<WriteRefusal> for Problem {
     fn from(refusal: WriteRefusal) -> Self {
         let status = match refusal {
-            WriteRefusal::NoIncident(_) | WriteRefusal::NoLesson(_) => StatusCode::NOT_FOUND,
+            WriteRefusal::NoIncident(_)
+            | WriteRefusal::NoLesson(_)
+            | WriteRefusal::NoHandover(_) => StatusCode::NOT_FOUND,
             WriteRefusal::Stale { .. }
             | WriteRefusal::Already { .. }
             | WriteRefusal::TooManyLessons(_)
             | WriteRefusal::ClosedForSnooze
+            | WriteRefusal::TakenOver { .. }
             | WriteRefusal::NothingToUndo => StatusCode::CONFLICT,
             WriteRefusal::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -126,7 +133,7 @@ impl From<WriteRefusal> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_string(&self).unwrap_or_default();
-        let kind = HeaderValue::from_static(KIND);
+        let kind = HeaderValue::from_static(PROBLEM);
         (self.status, [(header::CONTENT_TYPE, kind)], body).into_response()
     }
 }

@@ -7,6 +7,19 @@ let ahead = 0;
 /** Time on the server, which stamps all events. */
 export const serverNow = () => Date.now() + ahead;
 
+/** Said while no answer comes. */
+export const UNREACHABLE = 'Server unreachable';
+
+/** Error that the server answered with. */
+export class Refused extends Error {
+  /** @param {number} status @param {Record<string, unknown> | null} body */
+  constructor(status, body) {
+    super(String(body?.detail ?? body?.title ?? `Server error (HTTP ${status})`));
+    this.status = status;
+    this.body = body;
+  }
+}
+
 /**
  * @template T
  * @param {string} path
@@ -18,7 +31,7 @@ export async function ask(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error('Server unreachable');
+    throw new Error(UNREACHABLE);
   }
   const date = Date.parse(response.headers.get('date') ?? '');
   // The header is in whole seconds: rounded up, so that no event is in the
@@ -27,7 +40,7 @@ export async function ask(path, options) {
   // The session has ended: reloading the page shows the login form.
   if (response.status === 401) location.reload();
   const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(body?.detail ?? body?.title ?? `Server error (HTTP ${response.status})`);
+  if (!response.ok) throw new Refused(response.status, body);
   return body;
 }
 
@@ -41,10 +54,11 @@ export const who = {
  * @template T
  * @param {string} path
  * @param {object} body
+ * @param {string} [method]
  * @returns {Promise<T>}
  */
-export const send = (path, body) => ask(path, {
-  method: 'POST',
+export const send = (path, body, method = 'POST') => ask(path, {
+  method,
   headers: { 'content-type': 'application/json' },
   body: JSON.stringify(body),
 });

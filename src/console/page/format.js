@@ -136,6 +136,11 @@ export const number = (count) => count.toLocaleString('en');
 /** Count with its noun: "1 finding", "3 findings", "200+ findings". @param {number} count @param {string} noun @param {boolean} [more] There are more than these. */
 export const counted = (count, noun, more = false) => `${number(count)}${more ? '+' : ''} ${noun}${count === 1 && !more ? '' : 's'}`;
 
+/** Model as named: provider, name and version, each said once. @param {string} provider @param {string} name @param {string} [version] */
+export const modelName = (provider, name, version = '') => [
+  name.toLowerCase().startsWith(provider.toLowerCase()) ? '' : provider, name, version === name ? '' : version,
+].filter(Boolean).join(' ');
+
 /** @param {number} micro */
 export const usd = (micro) => `${(micro / 1e6).toFixed(4)} USD`;
 

@@ -2,8 +2,9 @@
 // of models.
 
 import { ask } from './api.js';
-import { at, el, fill, mark, plain, save, toIncident, words } from './dom.js';
-import { counted, full, inUtc, inZone, number, usd, utc } from './format.js';
+import { SEVERITIES, at, el, fill, foreign, mark, plain, save, toIncident, words } from './dom.js';
+import { counted, full, inUtc, inZone, modelName, number, usd, utc } from './format.js';
+import { load as loadSigned, prepare as prepareSigned, signed, signedMarkdown } from './signoff.js';
 import { Span } from './span.js';
 
 /** @import {Done, Handover, Incident, List, SpentOn} from './types' */
@@ -17,16 +18,43 @@ const span = new Span(at('shift'), LENGTHS, 8, load);
 /** @type {Report | null} */
 let report = null;
 
+/** Groups of incidents. @type {Record<string, (incident: Incident) => string>} */
+const GROUPS = {
+  severity: ({ severity }) => severity,
+  stream: ({ stream }) => stream,
+  subject: ({ entities }) => entities[0]?.value ?? 'no subject',
+};
+const grouping = () => /** @type {HTMLSelectElement} */ (at('grouping')).value;
+/** Incidents by group, in the order of their first ones. @param {Incident[]} incidents @returns {[string, Incident[]][]} */
+function grouped(incidents) {
+  const of = GROUPS[grouping()] ?? GROUPS.severity;
+  /** @type {Map<string, Incident[]>} */
+  const groups = new Map();
+  for (const incident of [...incidents].sort((a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity))) {
+    groups.set(of(incident), [...groups.get(of(incident)) ?? [], incident]);
+  }
+  return [...groups];
+}
+
+/** Address for a file or paper. @param {string} path */
+const absolute = (path) => new URL(path, location.origin).href;
+/** @param {string} id */
+const address = (id) => absolute(`/?view=incidents&incident=${id}`);
+/** Evidence of an incident. @param {string} id @param {Report['proofs']} proofs */
+const proofOf = (id, proofs) => proofs.find(({ incident }) => incident === id);
+
 export function prepare() {
   at('print').addEventListener('click', () => print());
   at('save').addEventListener('click', () => report && save('handover.md', 'text/markdown', markdown(report)));
   document.addEventListener('zone', () => report && draw(report));
+  at('grouping').addEventListener('change', () => report && draw(report));
+  prepareSigned(() => span.range, () => report && draw(report));
 }
 
 /** @param {URLSearchParams} query */
-export function show(query) {
+export async function show(query) {
   span.set(query);
-  return load();
+  await Promise.all([load(), loadSigned()]);
 }
 
 let latest = 0;
@@ -92,23 +120,38 @@ const deed = ({ status, text }) => (status ? `${DID[status]}${text ? `: ${text}`
 const none = (rows, empty) => (rows.length ? rows : [el('li', { class: 'quiet' }, empty)]);
 /** @param {SpentOn} spent */
 const cost = ({ provider, model, requests, prompt_tokens, output_tokens, micro_usd }) => (
-  `${provider} ${model}: ${counted(requests, 'request')}, ${number(prompt_tokens)} + ${number(output_tokens)} tokens, ${usd(micro_usd)}`);
+  `${modelName(provider, model)}: ${counted(requests, 'request')}, ${number(prompt_tokens)} + ${number(output_tokens)} tokens, ${usd(micro_usd)}`);
+
+/** Incidents in groups. @param {Incident[]} incidents @param {string} empty @param {Report['proofs']} proofs @returns {HTMLElement[]} */
+function list(incidents, empty, proofs) {
+  if (incidents.length === 0) return [el('p', { class: 'quiet' }, empty)];
+  return grouped(incidents).map(([name, some]) => el('section', { class: 'group' },
+    el('h4', {}, foreign(name), ` (${number(some.length)})`),
+    el('ol', {}, ...some.map(({ id, title, severity, stream, status, count, first_seen, owner }) => {
+      const proof = proofOf(id, proofs);
+      return el('li', {}, mark(severity), ' ', toIncident(id, title),
+        ` ${status}, ${number(count)}×, ${stream}, since `, full(first_seen), owner && `, owner ${owner}`,
+        proof && ' · ', proof && el('a', { href: proof.url, target: '_blank', title: full(proof.seen_at) }, 'evidence'),
+        el('span', { class: 'printed' }, ` ${address(id)}${proof ? ` · evidence ${absolute(proof.url)}` : ''}`));
+    }))));
+}
 
 /** @param {Report} report */
-function draw({ since, until, open, opened, blind, done, spent, more }) {
+function draw({ since, until, open, opened, blind, done, spent, more, changes, proofs }) {
   fill(
     at('report'),
     el('h2', {}, 'Handover'),
     el('p', {}, full(since), ' to ', full(until), '.', more && ` Showing first 1,000: ${more}.`),
+    signed(since, until),
     el('h3', {}, `Open (${number(open.length)})`),
-    el('ol', {}, ...none(open.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, ${number(incident.count)}×, since `, full(incident.first_seen))), 'No open incidents')),
+    ...list(open, 'No open incidents', proofs),
     el('h3', {}, `New this shift (${number(opened.length)})`),
-    el('ol', {}, ...none(opened.map((incident) => el('li', {}, mark(incident.severity), ' ', toIncident(incident.id, incident.title),
-      ` ${incident.status}, `, full(incident.first_seen))), 'No new incidents')),
+    ...list(opened, 'No new incidents', proofs),
     el('h3', {}, `Actions and notes (${number(done.length)})`),
     el('ol', {}, ...none(done.map((one) => el('li', {}, full(one.at), ' ', el('b', {}, one.by), ' ', inZone(deed(one)), ' — ',
       toIncident(one.incident, one.title))), 'No actions')),
+    changes.length > 0 && el('h3', {}, 'Configuration changes'),
+    changes.length > 0 && el('ol', {}, ...changes.map((one) => el('li', {}, full(one.at), ' ', el('b', {}, one.by), ` ${one.what}`))),
     el('h3', {}, 'Monitoring gaps'),
     el('ol', {}, ...none(blind.map(({ id, title, lead, at: when, after }) => el('li', {},
       toIncident(id, title), ' ', inZone(lead), when && full(when), after)), 'None')),
@@ -118,17 +161,26 @@ function draw({ since, until, open, opened, blind, done, spent, more }) {
 }
 
 /** @param {Report} report */
-function markdown({ since, until, open, opened, blind, done, spent, more }) {
+function markdown({ since, until, open, opened, blind, done, spent, more, changes, proofs }) {
   /** @param {string[]} rows @param {string} empty */
-  const list = (rows, empty) => (rows.length ? rows.map((row) => `- ${row}`) : [empty]);
+  const rows = (rows, empty) => (rows.length ? rows.map((row) => `- ${row}`) : [empty]);
   /** @param {Incident} incident */
-  const summary = (incident) => `${incident.severity}: ${plain(incident.title)} (${incident.status}, ${number(incident.count)}×, since ${utc(incident.first_seen)}, ${incident.id})`;
+  const summary = ({ id, severity, title, status, count, stream, first_seen, owner }) => {
+    const proof = proofOf(id, proofs);
+    return `- ${severity}: [${plain(title)}](${address(id)}) (${status}, ${number(count)}×, ${plain(stream)}, since ${utc(first_seen)}${owner ? `, owner ${plain(owner)}` : ''})${proof ? ` [evidence](${absolute(proof.url)})` : ''}`;
+  };
+  /** @param {Incident[]} incidents @param {string} empty */
+  const groups = (incidents, empty) => (incidents.length === 0 ? [empty, ''] : grouped(incidents)
+    .flatMap(([name, some]) => [`### ${plain(name)}`, '', ...some.map(summary), '']));
+  const signatures = signedMarkdown(since, until);
   return [
     '# Handover', '', `${utc(since)} to ${utc(until)}.${more && ` Showing first 1,000: ${more}.`}`, '',
-    '## Open', '', ...list(open.map(summary), 'No open incidents'), '',
-    '## New this shift', '', ...list(opened.map(summary), 'No new incidents'), '',
-    '## Actions and notes', '', ...list(done.map((one) => `${utc(one.at)} ${plain(one.by)} ${plain(inUtc(deed(one)))} (${plain(one.title)})`), 'No actions'), '',
-    '## Monitoring gaps', '', ...list(blind.map(({ id, title, lead, at: when, after }) => `${plain(title)} ${plain(`${inUtc(lead)}${when && utc(when)}${after}`)} (${id})`), 'None'), '',
-    '## LLM cost', '', ...list(spent.map((one) => plain(cost(one))), 'None'), '',
+    ...(signatures.length > 0 ? ['## Sign-off', '', ...signatures, ''] : []),
+    '## Open', '', ...groups(open, 'No open incidents'),
+    '## New this shift', '', ...groups(opened, 'No new incidents'),
+    '## Actions and notes', '', ...rows(done.map((one) => `${utc(one.at)} ${plain(one.by)} ${plain(inUtc(deed(one)))} ([${plain(one.title)}](${address(one.incident)}))`), 'No actions'), '',
+    ...(changes.length > 0 ? ['## Configuration changes', '', ...changes.map((one) => `- ${utc(one.at)} ${plain(one.by)} ${plain(one.what)}`), ''] : []),
+    '## Monitoring gaps', '', ...rows(blind.map(({ id, title, lead, at: when, after }) => `[${plain(title)}](${address(id)}) ${plain(`${inUtc(lead)}${when && utc(when)}${after}`)}`), 'None'), '',
+    '## LLM cost', '', ...rows(spent.map((one) => plain(cost(one))), 'None'), '',
   ].join('\n');
 }

@@ -1,10 +1,11 @@
 // An incident: evidence, opinions, timeline.
 
 import { actionsOf } from './actions.js';
-import { ask, serverNow } from './api.js';
+import { Refused, ask, serverNow } from './api.js';
+import { copyButton } from './clipboard.js';
 import { at, el, fill, foreign, mark, quotes, refill, released, save, words } from './dom.js';
-import { clock, counted, duration, foreignTimed, number, usd } from './format.js';
-import { opinion, verdictOf } from './opinions.js';
+import { clock, counted, duration, foreignTimed, modelName, number, usd } from './format.js';
+import { opinionsOf, verdictOf } from './opinions.js';
 import { MOMENTS, markdown } from './report.js';
 import { remove } from './suppressions.js';
 import { picture, thumbnail } from './viewer.js';
@@ -69,7 +70,7 @@ export async function show(id) {
   } catch (error) {
     if (shown !== id) return;
     [version, drawn] = [-1, ''];
-    fill(article, el('p', { role: 'alert' }, words(error)));
+    fill(article, ...missing(error));
     return;
   }
   await released();
@@ -88,6 +89,14 @@ export async function show(id) {
   }
 }
 
+/** What is shown in the place of an incident. @param {unknown} error @returns {HTMLElement[]} */
+function missing(error) {
+  const back = el('a', { href: '/?view=incidents', class: 'back' }, '← Incidents');
+  if (!(error instanceof Refused) || (error.status !== 404 && error.status !== 400)) return [back, el('p', { role: 'alert' }, words(error))];
+  return [back, el('h2', {}, 'Incident not found'),
+    el('p', { role: 'alert' }, 'The link is wrong, or the incident was removed when its retention ended. Incidents of other times: set Status to all.')];
+}
+
 /** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
 function parts(incident, openTranscripts) {
   const { id, stills, opinions, verdict, lesson } = incident;
@@ -102,7 +111,7 @@ function parts(incident, openTranscripts) {
       Date.parse(incident.snoozed_until ?? '') > serverNow() && el('span', { class: 'snoozed' }, ' · snoozed until ', clock(incident.snoozed_until ?? '')),
       incident.grounded === false && el('em', { class: 'invented' }, ' · evidence not found on screen')),
     el('p', { class: 'actions' },
-      el('button', { type: 'button', onclick: copied }, 'Copy link'),
+      copyButton('Copy link', () => location.href),
       el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
     ...once(stills).map((still) => proof(still, incident)),
@@ -111,11 +120,11 @@ function parts(incident, openTranscripts) {
     newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Recommended action: '), foreign(newest.recommended_action)),
     (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
     opinions.length > 0 && el('section', {}, el('h3', {}, 'Analyst opinions'),
-      el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict))),
+      el('ol', {}, ...opinionsOf(opinions), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
     lesson && el('p', { class: 'quiet' }, `Suppressed by ${lesson.by}: `, foreign(lesson.why), ' ',
       el('button', { type: 'button', onclick: () => remove(lesson, again) }, 'Remove suppression')),
-    newest && el('p', { class: 'quiet' }, `Model: ${newest.model.provider} ${newest.model.name} ${newest.model.version}`, spent(incident.cost)),
+    newest && el('p', { class: 'quiet' }, `Model: ${modelName(newest.model.provider, newest.model.name, newest.model.version)}`, spent(incident.cost)),
     incident.cost.requests > 0 && (openTranscripts ?? transcripts(id)),
   ];
 }
@@ -123,14 +132,6 @@ function parts(incident, openTranscripts) {
 /** @param {Cost} cost */
 const spent = (cost) => cost.requests > 0
   && ` · ${counted(cost.requests, 'request')}, ${number(cost.prompt_tokens)} + ${number(cost.output_tokens)} tokens, ${usd(cost.micro_usd)}`;
-
-/** @param {Event} event */
-async function copied({ target }) {
-  const button = /** @type {HTMLElement} */ (target);
-  // The clipboard API is missing on a page over plain HTTP from another
-  // machine.
-  await navigator.clipboard?.writeText(location.href).then(() => { button.textContent = 'Copied'; }, () => {});
-}
 
 /** Stills of the first and the peak moment, which may be the same. @param {ProofStill[]} stills */
 function once(stills) {
@@ -166,7 +167,16 @@ function timeline({ findings, decisions, notes }) {
     ...notes.map(({ at: when, by, text }) => /** @type {[string, string]} */ ([when, `${by} added note: ${text}`])),
   ];
   events.sort(([a], [b]) => Date.parse(a) - Date.parse(b));
-  return events.map(([when, what]) => el('li', {}, clock(when), ' ', foreignTimed(what)));
+  // The same again and again is one line.
+  /** @type {{from: string, to: string, what: string, times: number}[]} */
+  const lines = [];
+  for (const [when, what] of events) {
+    const last = lines.at(-1);
+    if (last?.what === what) Object.assign(last, { to: when, times: last.times + 1 });
+    else lines.push({ from: when, to: when, what, times: 1 });
+  }
+  return lines.map(({ from, to, what, times }) => el('li', {}, clock(from), ...(times > 1 ? [' to ', clock(to)] : []), ' ',
+    foreignTimed(what), times > 1 && ` ×${number(times)}`));
 }
 
 /** Fetched when opened. @param {string} id */
@@ -193,7 +203,7 @@ function transcript({ agent, purpose, asked_at, took_ms, model, instructions_sha
   return el(
     'li',
     {},
-    el('p', { class: 'said-by' }, el('b', {}, agent), ` · ${model.provider} ${model.name} · ${purpose === 'look' ? 'scan' : purpose} · `, clock(asked_at),
+    el('p', { class: 'said-by' }, el('b', {}, agent), ` · ${modelName(model.provider, model.name)} · ${purpose === 'look' ? 'scan' : purpose} · `, clock(asked_at),
       ` · latency ${duration(took_ms / 1000)}`, spent(cost)),
     el('p', { class: 'quiet' }, 'System prompt SHA-256: ', el('code', { title: 'The system prompt itself is not retained' }, instructions_sha256)),
     el('h4', {}, 'Prompt'), foreign(question, 'pre'),

@@ -1,5 +1,6 @@
 import { ACTIONS, performedBy } from './actions.js';
-import { ask } from './api.js';
+import { commands as analystCommands, load as loadAnalysts, prepare as prepareAnalysts } from './analysts.js';
+import { UNREACHABLE, ask } from './api.js';
 import { Boxes } from './boxes.js';
 import { countAlways, entitle, recount } from './counts.js';
 import { help } from './dialog.js';
@@ -41,6 +42,7 @@ const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}), s
 prepareSearch();
 prepareHandover();
 prepareQuestion();
+prepareAnalysts(() => panel.draw());
 
 let view = '';
 /** Null until loaded. @type {Stream[] | null} */
@@ -80,7 +82,7 @@ async function route() {
       await Promise.all([(turned || another) && triage.load(), id && showIncident(id)]);
     } else if (view === 'panel' && turned) {
       panel.draw();
-      await panel.load();
+      await Promise.all([panel.load(), loadAnalysts()]);
     } else if (view === 'setup') await showSetup();
     else if (view === 'suppressions') await showSuppressions();
     else if (view === 'history') await showHistory(query);
@@ -158,7 +160,7 @@ function commands(text) {
     { name: 'Health', run: () => at('parts').showPopover() },
     { name: 'Keyboard shortcuts, switch user', key: '?', run: help },
   ];
-  return [...acts, ...names, ...live, ...rest, ...open, ...search];
+  return [...acts, ...names, ...live, ...analystCommands(), ...rest, ...open, ...search];
 }
 preparePalette(commands);
 
@@ -237,9 +239,18 @@ function showStreams(items) {
   boxes.stream = streamList.value;
   player.play(chosen?.name ?? null);
   triage.streams(items);
+  sayMissing(chosen?.name);
   showState();
   showWaiting();
 }
+
+/** Says that the stream of the link is not the one shown. @param {string | undefined} shown */
+function sayMissing(shown) {
+  const text = shown && named() && named() !== shown ? `Stream ${named()} is not live; showing ${shown}` : '';
+  if (text ? view === 'live' : at('said').textContent === missing) say(text);
+  missing = text;
+}
+let missing = '';
 
 /** @param {string} name */
 function choose(name) {
@@ -330,6 +341,8 @@ const events = new Events({
   link(error) {
     at('link').hidden = !error;
     at('link').textContent = error;
+    // What was said of the lost connection is over with it.
+    if (!error && at('said').textContent === UNREACHABLE) say('');
   },
 }, isOn);
 const showNotified = () => { at('notified').textContent = summary(); };

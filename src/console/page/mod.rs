@@ -35,8 +35,10 @@ macro_rules! scripts {
 const SCRIPTS: &[(&str, &str)] = &scripts![
     "main.js",
     "actions.js",
+    "analysts.js",
     "api.js",
     "boxes.js",
+    "clipboard.js",
     "counts.js",
     "dead.js",
     "dialog.js",
@@ -62,6 +64,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "search.js",
     "series.js",
     "setup.js",
+    "signoff.js",
     "snooze.js",
     "span.js",
     "stats.js",
@@ -75,8 +78,9 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("/", HTML, include_str!("index.html")),
+    ("/page/crew.css", STYLE, include_str!("crew.css")),
     ("/page/look.css", STYLE, include_str!("look.css")),
     ("/page/style.css", STYLE, include_str!("style.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
@@ -118,9 +122,18 @@ fn counted_icon(count: u8) -> String {
 /// Login page, for a browser without a session. `alert` must be plain text, as
 /// it is not escaped.
 pub(super) fn login(alert: Option<&str>) -> Response {
+    login_to(alert, "/")
+}
+
+/// Login page that leads to a view: a path on this server with an encoded query.
+pub(super) fn login_to(alert: Option<&str>, next: &str) -> Response {
     let alert = alert.map(|why| format!("<p role=\"alert\">{why}</p>"));
-    let content =
-        include_str!("login.html").replace("<!--alert-->", alert.as_deref().unwrap_or_default());
+    // An encoded query has none of the other characters that end an attribute.
+    let next = next.replace('&', "&amp;");
+    let next = format!("<input type=\"hidden\" name=\"next\" value=\"{next}\">");
+    let content = include_str!("login.html")
+        .replace("<!--alert-->", alert.as_deref().unwrap_or_default())
+        .replace("<!--next-->", if next.contains("/?") { &next } else { "" });
     page(HTML, LOGIN_POLICY, content)
 }
 

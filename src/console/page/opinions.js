@@ -1,7 +1,7 @@
 // Analysts' opinions on each other's findings, and the verdict.
 
 import { el, foreign, mark, quotes } from './dom.js';
-import { clock } from './format.js';
+import { clock, counted } from './format.js';
 
 /** @import {Judgement, Opinion} from './types' */
 
@@ -19,6 +19,19 @@ export function opinion({ agent, to, stance, text, severity, confidence, evidenc
     ...quotes(evidence),
   );
 }
+
+/** Opinions as a list; analysts with nothing to add in one line. @param {Opinion[]} opinions */
+export function opinionsOf(opinions) {
+  const silent = opinions.filter((one) => isSilent(one));
+  const names = silent.map(({ agent }) => agent).join(', ');
+  return [
+    ...opinions.filter((one) => !isSilent(one)).map(opinion),
+    silent.length > 0 && el('li', { class: 'quiet', 'data-stance': 'no_view', title: names }, `${counted(silent.length, 'analyst')} had nothing to add`),
+  ];
+}
+
+/** True for an answer without an opinion; one that failed is not. @param {Pick<Opinion, 'stance' | 'failed'>} opinion */
+export const isSilent = ({ stance, failed }) => stance === 'no_view' && !failed;
 
 /** Renders the reviewer's verdict. @param {Judgement} verdict */
 export function verdictOf(verdict) {

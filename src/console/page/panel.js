@@ -1,10 +1,11 @@
 // Analysts: state, latest findings and discussion of each.
 
+import { controls, figures, settingsOf } from './analysts.js';
 import { ask } from './api.js';
 import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js';
-import { clock, counted } from './format.js';
-import { analystHealth, dot } from './health.js';
-import { opinion, verdictOf } from './opinions.js';
+import { clock, counted, modelName } from './format.js';
+import { analystHealth, dot, stateWords } from './health.js';
+import { opinionsOf, verdictOf } from './opinions.js';
 
 /** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
 
@@ -23,7 +24,7 @@ export class Panel {
 
   /** @param {Agent[]} agents */
   agents(agents) {
-    this.#agents = agents.filter(({ enabled }) => enabled);
+    this.#agents = agents;
     this.#draw();
   }
 
@@ -56,7 +57,7 @@ export class Panel {
     if (at('panel').hidden) return;
     this.#columns = update(at('columns'), 'section', this.#columns, this.#agents.map((agent) => {
       const latest = this.#findings.get(agent.name) ?? [];
-      return [agent.name, JSON.stringify([agent, latest, analystHealth(agent.name)]), () => column(agent, latest)];
+      return [agent.name, JSON.stringify([agent, latest, analystHealth(agent.name), settingsOf(agent.name), figures(agent.name)?.textContent]), () => column(agent, latest)];
     }));
     for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);
     at('quiet').hidden = this.#exchanges.size > 0;
@@ -95,14 +96,16 @@ function update(where, kind, before, wanted) {
 /** @param {Incident} incident @returns {Child[]} */
 const exchange = ({ id, title, severity, opinions, verdict }) => [
   el('h3', {}, mark(severity), ' ', toIncident(id, title)),
-  el('ol', {}, ...opinions.map(opinion), verdict && verdictOf(verdict)),
+  el('ol', {}, ...opinionsOf(opinions), verdict && verdictOf(verdict)),
 ];
 
 /** @param {Agent} agent @param {Finding[]} latest @returns {Child[]} */
-const column = ({ name, state, since, provider, model, looks, findings }, latest) => [
+const column = ({ name, enabled, state, since, provider, model, looks, findings, last_seen }, latest) => [
   el('h3', {}, dot(analystHealth(name) ?? 'idle'), ' ', name),
-  el('p', { class: 'doing' }, state, ' since ', clock(since)),
-  el('p', { class: 'quiet' }, `${provider} ${model} · ${counted(looks, 'scan')} · ${counted(findings, 'finding')}`),
+  controls(name),
+  el('p', { class: 'doing' }, enabled || last_seen ? stateWords(state) : 'paused', ' since ', clock(since)),
+  el('p', { class: 'quiet' }, `${modelName(provider, model)} · ${counted(looks, 'scan')} · ${counted(findings, 'finding')}`),
+  figures(name),
   el('ol', {}, ...latest.map(({ severity, observed_at, incident, title }) => el(
     'li', {}, mark(severity), ' ', clock(observed_at), ' ', incident ? toIncident(incident, title) : foreign(title)))),
 ];

@@ -2,7 +2,7 @@
 
 import { send } from './api.js';
 import { at, el, fill, foreign, given, toIncident, words } from './dom.js';
-import { clock, foreignTimed, usd } from './format.js';
+import { clock, foreignTimed, modelName, usd } from './format.js';
 import { thumbnail } from './viewer.js';
 
 /** @import {Answer, Citation} from './types' */
@@ -33,7 +33,7 @@ export function prepare() {
 
 /** @param {Answer} answer */
 const by = ({ by: who, model, cost }) => (who === 'model' && model
-  ? `Answered by ${model.provider} ${model.name}${cost ? `, ${usd(cost.micro_usd)}` : ''}. Sources: screen text and findings.`
+  ? `Answered by ${modelName(model.provider, model.name)}${cost ? `, ${usd(cost.micro_usd)}` : ''}. Sources: screen text and findings.`
   : 'Answered without a model');
 
 /** @param {Citation} citation */

@@ -2,7 +2,7 @@
 
 import { plain } from './dom.js';
 import { counted, inUtc, number, usd, utc } from './format.js';
-import { SAYS } from './opinions.js';
+import { SAYS, isSilent } from './opinions.js';
 
 /** @import {Dossier} from './types' */
 
@@ -15,6 +15,7 @@ export function markdown(incident) {
   const quoted = findings.items.flatMap(({ evidence }) => evidence.filter(({ quote }) => quote)
     .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (evidence not found on screen)' : ''}`));
   const [newest] = findings.items;
+  const spoken = opinions.filter((one) => !isSilent(one));
   const lines = [
     `# ${plain(incident.title)}`, '',
     `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
@@ -24,7 +25,8 @@ export function markdown(incident) {
     ...(newest ? ['## Summary', '', plain(inUtc(newest.detail)), '', `Recommended action: ${plain(newest.recommended_action)}`, ''] : []),
     '## Evidence', '', ...stills.map(({ moment, seen_at, sha256 }) => `- ${MOMENTS[moment] ?? moment}, ${utc(seen_at)}, SHA-256 ${sha256}`),
     ...new Set(quoted), '',
-    '## Analyst opinions', '', ...opinions.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
+    '## Analyst opinions', '', ...spoken.map(({ agent, stance, text }) => `- ${plain(agent)} ${SAYS[stance]}: ${plain(text)}`),
+    ...(opinions.length > spoken.length ? [`- ${counted(opinions.length - spoken.length, 'analyst')} had nothing to add`] : []),
     ...(verdict ? [`- ${plain(verdict.by)}: ${verdict.severity}, ${plain(verdict.text)}`] : []), '',
     '## Notes', '', ...notes.map(({ at, by, text }) => `- ${utc(at)} ${plain(by)}: ${plain(text)}`), '',
     '## Decisions', '', ...decisions.map(({ at, by, status, why }) => `- ${utc(at)} ${plain(by)}: ${status} ${plain(inUtc(why))}`), '',

@@ -9,6 +9,7 @@ import { known, question } from './dialog.js';
 import { SEVERITIES, at, el, fill, foreign, mark, soon, toIncident, words } from './dom.js';
 import { ago, clock, counted, fromField, number } from './format.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
+import { isSilent } from './opinions.js';
 import { Rows } from './rows.js';
 import { SNOOZES } from './snooze.js';
 import { done } from './toast.js';
@@ -484,8 +485,9 @@ export class Triage {
   #row(incident) {
     const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen, owner } = incident;
     const dissent = (verdict?.dissent.length ?? 0) > 0;
+    const spoken = opinions.filter((one) => !isSilent(one)).length;
     const about = [status, owner && `owner ${owner}`, `${number(count)}×`, agents.join(', '), grounded === false && 'unverified evidence',
-      opinions.length > 0 && counted(opinions.length, 'opinion'), dissent && 'disagreement'];
+      spoken > 0 && counted(spoken, 'opinion'), dissent && 'disagreement'];
     const link = toIncident(id, title);
     link.title = title;
     link.addEventListener('click', (event) => !event.ctrlKey && !event.metaKey && event.preventDefault());

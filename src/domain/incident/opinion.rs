@@ -76,6 +76,11 @@ impl Opinion {
         // Worst comes first.
         self.reported.is_none_or(|reported| reported <= severity)
     }
+
+    /// True for an answer without an opinion; a failed request is none.
+    pub fn is_silent(&self) -> bool {
+        self.stance == Stance::NoView && !self.failed
+    }
 }
 
 /// Result of an incident's panel: its `verdict`. The severity of the incident

@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -23,6 +23,7 @@ const MIGRATIONS: [&str; 12] = [
     PAIRS_OF_LETTERS,
     HANDLING,
     SERIES,
+    SHIFTS,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -366,6 +367,38 @@ CREATE TABLE series_hours (
 -- Times up to which minutes and hours are summarised.
 CREATE TABLE series_progress (minutes INTEGER NOT NULL, hours INTEGER NOT NULL) STRICT;
 INSERT INTO series_progress VALUES (0, 0);
+";
+
+/// Handovers with their sign-off, changes of the configuration, and cost of
+/// analysts by the day (of the Unix epoch).
+const SHIFTS: &str = "
+CREATE TABLE handovers (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  since INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  given_by TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  message TEXT NOT NULL,
+  taken_by TEXT,
+  taken_at INTEGER
+) STRICT;
+CREATE TABLE configuration_changes (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  at INTEGER NOT NULL,
+  changed_by TEXT NOT NULL,
+  what TEXT NOT NULL
+) STRICT;
+CREATE INDEX configuration_changes_by_time ON configuration_changes (at);
+CREATE TABLE agent_spend (
+  day INTEGER NOT NULL,
+  agent TEXT NOT NULL,
+  requests INTEGER NOT NULL,
+  prompt_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  micro_usd INTEGER NOT NULL,
+  PRIMARY KEY (day, agent)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Copies what was indexed before [`SEARCH_FORMS`], with its forms: about 20 s

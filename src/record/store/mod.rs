@@ -10,11 +10,13 @@
 
 mod age;
 mod ask;
+mod configuration;
 mod cursors;
 mod decisions;
 mod evidence;
 mod findings;
 mod handling;
+mod handovers;
 mod incident_cache;
 mod incidents;
 mod migrations;
@@ -23,6 +25,7 @@ mod notes;
 mod open;
 mod outbox;
 mod panel;
+mod precision;
 mod record;
 mod retention;
 mod screen;
@@ -50,14 +53,17 @@ use watchtower_screen::redact::RedactedJpeg;
 pub use crate::store::ask::Recollection;
 pub use crate::store::findings::Readers;
 pub use age::clock_fault;
+pub use configuration::ConfigurationChange;
 pub use cursors::{CursorAdvance, CursorRemoval};
 pub use decisions::{SuppressionRemoval, SuppressionRestore};
 pub use handling::{ActionUndo, IncidentCounts, OwnerChange, SnoozeChange};
+pub use handovers::{HandoverProof, HandoverSignOff, ShiftHandover, SignedHandover};
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::{Annotation, Done};
 pub use open::{StoreOpenError, open};
 pub use outbox::{Buried, DeadLetter, DeadLetterRemoval, OutboxEntry};
 pub use panel::PanelExchange;
+pub use precision::{AgentPrecision, AgentSpend, DecidedIncidents, Precision, SourcePrecision};
 pub use retention::Swept;
 pub use screen::{Hit, TextQuery};
 pub use series::{SampleQuery, SeriesBatch, SeriesInfo, SeriesPoint, SeriesQuery};
@@ -149,6 +155,10 @@ pub enum WriteRefusal {
     ClosedForSnooze,
     #[error("nothing to undo: the last action is over an hour old, or was undone")]
     NothingToUndo,
+    #[error("handover {0} not found")]
+    NoHandover(Uuid),
+    #[error("already taken over by {by} at {at:.0}")]
+    TakenOver { by: String, at: Timestamp },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -48,6 +48,9 @@ impl StoreWriter {
         self.db
             .prepare_cached("DELETE FROM spend WHERE minute < ?1")?
             .execute([before])?;
+        self.db
+            .prepare_cached("DELETE FROM agent_spend WHERE day < ?1")?
+            .execute([before.div_euclid(24 * 60)])?;
         Ok(())
     }
 }

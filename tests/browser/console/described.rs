@@ -186,6 +186,11 @@ async fn every_operation_answers_as_described() {
         ("/api/moments", "?since=yesterday".to_owned()),
         ("/api/handover", "?since=2026-01-01T00:00:00Z".to_owned()),
         ("/api/handover", String::new()),
+        ("/api/handovers", String::new()),
+        ("/api/handovers", "?limit=0".to_owned()),
+        ("/api/precision", String::new()),
+        ("/api/precision", "?days=0".to_owned()),
+        ("/api/agent-settings", String::new()),
         ("/api/evidence/{file}", format!("{still}.jpg")),
         ("/api/evidence/{file}", "x.jpg".to_owned()),
         ("/api/series", "?limit=5&label=e".to_owned()),
@@ -229,6 +234,7 @@ async fn every_operation_answers_as_described() {
         api.hold(path, &Method::GET, again).await;
     }
     changes(&server, &mut api, &id).await;
+    crew(&server, &mut api).await;
     media(&server, &mut api).await;
 
     let all: BTreeSet<String> = document["paths"]
@@ -287,7 +293,7 @@ fn the_description_states_the_limits() {
             }
         }
     }
-    assert_eq!((sizes, places), (6, 6));
+    assert_eq!((sizes, places), (7, 6));
     let mut boxes = 0;
     for schema in document["components"]["schemas"]
         .as_object()
@@ -349,6 +355,66 @@ async fn a_whole_number_with_a_fraction_of_zero_is_accepted() {
         409,
         "another version, and a number"
     );
+}
+
+/// Analysts, and handing over.
+async fn crew(server: &TestServer, api: &mut Described) {
+    let settings = "/api/agent-settings";
+    let version = server.json(settings).await["version"].clone();
+    let agent = json!({"name": "Extra", "personality": "p", "focus": "f", "model": "offline"});
+    let body = |version: &Value, agent: &Value| json!({"by": "Ann", "version": version, "agent": agent, "dry_run": true});
+    let removal = json!({"by": "Ann", "version": version, "dry_run": true});
+    let (one, remove) = (
+        "/api/agent-settings/{name}",
+        "/api/agent-settings/{name}/remove",
+    );
+    for (method, path, with, body) in [
+        (Method::POST, settings, "", body(&version, &agent)),
+        (Method::POST, settings, "", body(&json!("old"), &agent)),
+        (
+            Method::POST,
+            settings,
+            "",
+            body(&version, &json!({"name": "Extra"})),
+        ),
+        (
+            Method::POST,
+            settings,
+            "",
+            json!({"by": " ", "version": "", "agent": agent}),
+        ),
+        (Method::PUT, one, "SecOps", body(&version, &agent)),
+        (Method::PUT, one, "Nobody", body(&version, &agent)),
+        (Method::POST, remove, "SecOps", removal.clone()),
+        (Method::POST, remove, "Nobody", removal),
+    ] {
+        let url = server.http_url(&filled(path, with));
+        let request = server.client.request(method.clone(), url).json(&body);
+        api.hold(path, &method, request.send().await.unwrap()).await;
+    }
+    let (since, until) = ("2026-01-01T00:00:00Z", "2026-01-01T08:00:00Z");
+    let shift = json!({"by": "Ann", "since": since, "until": until, "message": "Watch web-01"});
+    let post = async |path: &str, body: &Value| {
+        let request = server.client.post(server.http_url(path)).json(body);
+        request.send().await.unwrap()
+    };
+    let made = post("/api/handovers", &shift).await;
+    let made = api.hold("/api/handovers", &Method::POST, made).await;
+    let wrong = post(
+        "/api/handovers",
+        &json!({"by": "Ann", "since": until, "until": since}),
+    )
+    .await;
+    api.hold("/api/handovers", &Method::POST, wrong).await;
+    let path = "/api/handovers/{id}/sign-off";
+    let missing = uuid::Uuid::now_v7().to_string();
+    let id = made["id"].as_str().unwrap();
+    for id in [id, id, missing.as_str(), "x"] {
+        let taken = post(&filled(path, id), &json!({"by": "Bob"})).await;
+        api.hold(path, &Method::POST, taken).await;
+    }
+    let listed = server.get("/api/handovers").await;
+    api.hold("/api/handovers", &Method::GET, listed).await;
 }
 
 fn filled(path: &str, with: &str) -> String {

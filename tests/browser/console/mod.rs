@@ -5,12 +5,14 @@ mod fixture;
 
 mod accessible;
 mod acting;
+mod analysts;
 mod bulk;
 mod decisions;
 mod described;
 mod handover;
 mod history;
 mod hostile;
+mod links;
 mod load;
 mod models;
 mod notifications;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
+use watchtower::analysts::agents_file::AgentsFileHandle;
 use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::base::stream_name::StreamName;
@@ -117,6 +118,8 @@ impl StoreHarness {
         let frames = FrameBus::new();
         let views = ConsoleState {
             hub: StreamHub::new(),
+            // Nobody answers: there is no such file.
+            agents_file: AgentsFileHandle::new().0,
             frames: frames.clone(),
             findings: bus.clone(),
             board: AgentBoard::new(vec![]),

@@ -6,6 +6,7 @@ mod decisions;
 mod durability;
 mod events;
 mod handling;
+mod handovers;
 mod harness;
 mod incidents;
 mod panel;
