@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::common::chromium::Chromium;
 use crate::common::serve::{Setup, TestServer};
+use crate::console::accessible;
 use crate::console::fixture::{js, opened, report, reported};
 
 const FILE: &str = "\
@@ -89,6 +90,17 @@ async fn analysts_are_managed_with_a_mouse_alone() {
     until_enabled(&server, &["Alpha", "Beta"]).await;
 
     browser.click("#add-analyst").await;
+    let open = "document.querySelector('#analyst[open] form') !== null";
+    browser.until_true(5, open).await;
+    let run =
+        "axe.run('#analyst', {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']})";
+    let source = accessible::axe();
+    let faults = browser
+        .script(&format!(
+            "{source}; return {run}.then(({{violations}}) => violations.map(({{id, nodes}}) => [id, nodes[0].html]))"
+        ))
+        .await;
+    assert_eq!(faults, json!([]));
     let hostile = [
         ("name", "Gamma"),
         ("personality", "<img src=x onerror=alert(1)>"),
