@@ -113,6 +113,12 @@ async fn independent_opinions_first_then_one_exchange_and_a_verdict_with_dissent
     assert!(server.log("secops.log").contains(&marked));
     let settled = "Evidence reviewer: medium (0.80): It stands, weakly.; dissent: DevOps";
     assert!(server.log("secops.log").contains(settled));
+    // Who had none is counted.
+    let silent = "--        1 analyst had nothing to add\n    incident ";
+    assert!(server.log("secops.log").contains(silent));
+    for log in ["architect.log", "secops.log"] {
+        assert!(!server.log(log).contains("Architect -> "), "{log}");
+    }
     assert!(!server.log("aisec.log").contains('\u{1b}'));
     let metrics = server.get("/metrics").await.text().await.unwrap();
     assert!(
