@@ -149,7 +149,9 @@ impl AgentFactory {
             ..Persona::default()
         });
         let link = ChainLink {
-            model: Arc::new(Offline::new(self.models.rules()?, &persona)),
+            model: Arc::new(
+                Offline::new(self.models.rules()?, &persona).among(&self.models.names()),
+            ),
             governor: None,
             policy: self.models.policy(Provider::Offline),
         };
@@ -345,10 +347,9 @@ impl ModelFactory {
     ) -> anyhow::Result<ChainLink> {
         let policy = self.policy(model.0);
         if model.0 == Provider::Offline {
-            let agents = (self.config.panel.agents.iter()).filter(|agent| agent.enabled);
-            let names: Vec<_> = agents.map(|agent| agent.name().to_owned()).collect();
+            let rules = self.rules()?;
             return Ok(ChainLink {
-                model: Arc::new(Offline::new(self.rules()?, &agent.persona).among(&names)),
+                model: Arc::new(Offline::new(rules, &agent.persona).among(&self.names())),
                 governor: None,
                 policy,
             });
@@ -403,6 +404,12 @@ impl ModelFactory {
                 ..GovernorSettings::default()
             }),
         }
+    }
+
+    /// Names of the analysts of the panel.
+    fn names(&self) -> Vec<String> {
+        let agents = (self.config.panel.agents.iter()).filter(|agent| agent.enabled);
+        agents.map(|agent| agent.name().to_owned()).collect()
     }
 
     fn rules(&mut self) -> anyhow::Result<Arc<Rules>> {

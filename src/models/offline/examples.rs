@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::rule::Rule;
+use super::elements::drawn_elements;
+use super::rule::{MatchedText, Rule};
 use super::screen::FrameText;
 use super::window::Windows;
 
@@ -17,9 +18,15 @@ pub(super) fn reports(rule: &Rule, example: &str) -> bool {
     let mut windows = Windows::default();
     screens(example).into_iter().any(|(after, screen)| {
         let at = Timestamp::UNIX_EPOCH + after;
-        !rule
-            .subjects(&FrameText::drawn(&screen), at, &mut windows)
-            .is_empty()
+        let elements = match rule.shape {
+            Some(_) => drawn_elements(&screen),
+            None => FrameText::default(),
+        };
+        let screen = MatchedText {
+            rows: FrameText::drawn(&screen),
+            elements,
+        };
+        !rule.subjects(&screen, at, &mut windows).is_empty()
     })
 }
 

@@ -4,25 +4,30 @@
 //! names its rule. A subject is reported when it appears or grows, not on every
 //! frame, and again only after it has left the screen.
 
+mod elements;
 mod examples;
 mod meaning;
 mod memory;
+mod merge;
 mod opinion;
 mod orders;
 mod pattern;
+mod reading;
 mod rule;
 mod rules;
 mod screen;
+mod shape;
 mod window;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
-use meaning::ProblemKind;
+use meaning::{MeaningFinding, ProblemKind};
 use memory::{OfflineMemory, folded};
+use reading::ScreenReading;
 use rule::{Match, Rule, Subject};
 
 use watchtower_base::stream_name::StreamName;
@@ -102,8 +107,10 @@ impl Offline {
 
     /// New findings on a frame.
     fn observe(&self, frame: &RedactedFrame) -> Vec<Observation> {
-        let lines = frame.text.as_deref().unwrap_or_default();
-        let screen = FrameText::new(lines, frame.picture.width, frame.picture.height);
+        let reading = self.read(frame);
+        let Some(reading) = reading.get() else {
+            return Vec::new();
+        };
         let mut memories = self.memories.locked();
         if memories.len() >= STREAMS && !memories.contains_key(&frame.stream) {
             let oldest = memories.iter().min_by_key(|(_, memory)| memory.at);
@@ -112,18 +119,28 @@ impl Offline {
             }
         }
         let memory = memories.entry(frame.stream.clone()).or_default();
-        let words = screen.rows.iter().map(|row| folded(&row.text));
-        memory.turn_to(words.collect(), frame.captured_at);
-        let reports = self.reports(frame, &screen, &mut memory.windows);
+        memory.turn_to(reading.words.clone(), frame.captured_at);
+        let reports = self.reports(frame, reading, &mut memory.windows);
         let alarming = reports.into_iter().filter(|report| {
             let evidence = report.observation.evidence.iter();
             let quotes: Vec<&str> = evidence.map(|item| item.quote.as_str()).collect();
             !is_normal(&self.streams, &frame.stream, &quotes)
         });
         let fresh = alarming.filter(|report| {
-            memory.is_news(&report.key, report.count, report.observation.severity)
+            let news = report
+                .keys
+                .iter()
+                .map(|key| memory.is_news(key, report.count, report.observation.severity));
+            // All are remembered; one that was reported has told the others.
+            let news: Vec<_> = news.collect();
+            news.into_iter().all(|news| news)
         });
         fresh.map(|report| report.observation).collect()
+    }
+
+    /// Reading of a frame, shared with the other analysts.
+    fn read(&self, frame: &RedactedFrame) -> Arc<OnceLock<ScreenReading>> {
+        self.rules.readings.of(frame, &self.rules, &self.panel)
     }
 
     fn observed(&self, question: &ObserveQuestion) -> ObserveReply {
@@ -157,17 +174,27 @@ impl Offline {
     fn reports(
         &self,
         frame: &RedactedFrame,
-        screen: &FrameText,
+        reading: &ScreenReading,
         windows: &mut Windows,
     ) -> Vec<RuleFinding> {
-        let rules = self.rules.rules.iter();
+        let screen = &reading.text;
         let mut reports = Vec::new();
-        for rule in rules.filter(|rule| rule.is_for(&self.agent)) {
-            let subjects = rule.subjects(screen, frame.captured_at, windows);
+        for (index, rule) in self.rules.rules.iter().enumerate() {
+            if !rule.is_for(&self.agent, &self.panel) {
+                continue;
+            }
+            let subjects = match rule.window {
+                Some(_) => rule.subjects(screen, frame.captured_at, windows),
+                None => {
+                    let known = reading.matched.iter().find(|(known, _)| *known == index);
+                    known.map_or_else(Vec::new, |(_, subjects)| subjects.clone())
+                }
+            };
             let subjects = subjects.into_iter().take(SUBJECTS);
-            reports.extend(subjects.map(|subject| report(rule, screen, subject)));
+            let text = rule.text_of(screen);
+            reports.extend(subjects.map(|subject| report(rule, text, subject)));
         }
-        let meanings = self.meanings_on(frame, screen);
+        let meanings = self.meanings_on(frame, reading);
         // A sentence about what a rule reports is no second problem.
         let known = |found: &RuleFinding| {
             let same = |rule: &RuleFinding| {
@@ -178,31 +205,21 @@ impl Offline {
         };
         let meanings: Vec<_> = meanings.into_iter().filter(|found| !known(found)).collect();
         reports.extend(meanings);
+        let mut reports = merge::merged(reports);
         if self.agent == WATCHTOWER {
-            reports.extend(orders::orders_on(screen));
+            reports.extend(orders::orders_on(&screen.rows));
         }
-        reports.extend(self.indicators_on(screen));
+        reports.extend(self.indicators_on(&screen.rows));
         reports
     }
 
     /// Findings of the meaning of a screen, of the kinds that this analyst owns.
-    fn meanings_on(&self, frame: &RedactedFrame, screen: &FrameText) -> Vec<RuleFinding> {
+    fn meanings_on(&self, frame: &RedactedFrame, reading: &ScreenReading) -> Vec<RuleFinding> {
         let vocabulary = &self.rules.vocabulary;
-        let owned = |kind: &ProblemKind| self.owns(kind);
-        if !vocabulary.kinds.iter().any(owned) {
-            return Vec::new();
-        }
         let (width, height) = (frame.picture.width, frame.picture.height);
-        let box_of = |rect: &Rect| rect.thousandths(width, height);
-        let covered = |quotes: &[(String, Rect)]| {
-            let boxes: Vec<_> = quotes.iter().map(|(_, rect)| box_of(rect)).collect();
-            self.covers(screen, &boxes)
-        };
         let lines = frame.text.as_deref().unwrap_or_default();
-        let found = meaning::findings(vocabulary, frame.layout(), covered);
-        let found = found
-            .into_iter()
-            .filter(|found| owned(&vocabulary.kinds[found.kind]));
+        let owned = |found: &&MeaningFinding| self.owns(&vocabulary.kinds[found.kind]);
+        let found = reading.meanings.iter().filter(owned);
         found
             .map(|found| {
                 let kind = &vocabulary.kinds[found.kind];
@@ -212,13 +229,14 @@ impl Offline {
                     .take(QUOTES)
                     .map(|(quote, rect)| Evidence {
                         quote: clip_quote(&mask_secrets(quote)),
-                        bounds: Some(box_of(rect)),
+                        bounds: Some(rect.thousandths(width, height)),
                         grounded: Some(true),
                     });
                 RuleFinding {
-                    key: found.key.clone(),
+                    keys: vec![found.key.clone()],
                     count: found.count,
                     told: found.told,
+                    meant: true,
                     observation: Observation {
                         severity: found.severity,
                         confidence: CONFIDENCE * confidence(lines, &found.quotes),
@@ -254,24 +272,6 @@ impl Offline {
         owner.is_some_and(|owner| owner.eq_ignore_ascii_case(&self.agent))
     }
 
-    /// True if a rule of any analyst of the panel matches in one of these places.
-    fn covers(&self, screen: &FrameText, boxes: &[[u16; 4]]) -> bool {
-        let active = |rule: &&Rule| self.panel.iter().any(|name| rule.is_for(name));
-        let rows: Vec<usize> = (0..screen.rows.len())
-            .filter(|row| {
-                let whole = (0, screen.rows[*row].text.len());
-                let place = screen.evidence(*row, whole).bounds;
-                place.is_some_and(|place| boxes.iter().any(|other| overlap(&place, other)))
-            })
-            .collect();
-        self.rules.rules.iter().filter(active).any(|rule| {
-            let places = rows.iter().flat_map(|row| rule.places_on(screen, *row));
-            places
-                .into_iter()
-                .any(|place| boxes.iter().any(|other| overlap(&place, other)))
-        })
-    }
-
     fn indicators_on(&self, screen: &FrameText) -> Vec<RuleFinding> {
         let mut found: Vec<RuleFinding> = Vec::new();
         for (index, row) in screen.rows.iter().enumerate() {
@@ -279,7 +279,7 @@ impl Offline {
             for hit in self.finder.find_iter(&text) {
                 let phrase = &self.indicators[hit.pattern().as_usize()];
                 let key = format!("indicator {}", folded(phrase));
-                if found.iter().any(|report| report.key == key) {
+                if found.iter().any(|report| report.keys.contains(&key)) {
                     continue;
                 }
                 let observation = Observation {
@@ -293,9 +293,10 @@ impl Offline {
                     recommended_action: "Review the screen.".to_owned(),
                 };
                 found.push(RuleFinding {
-                    key,
+                    keys: vec![key],
                     count: 1,
                     told: false,
+                    meant: false,
                     observation,
                 });
             }
@@ -322,11 +323,14 @@ fn single_spaced(text: &str) -> (String, Vec<usize>) {
 
 /// Finding made by a rule.
 struct RuleFinding {
-    /// Key of its subject, stable across OCR variants.
-    key: String,
+    /// Keys of its subject, stable across OCR variants: of each rule that found
+    /// it.
+    keys: Vec<String>,
     count: usize,
     /// Flag: a sentence tells it, by its meaning.
     told: bool,
+    /// Flag: the screen says so, no rule.
+    meant: bool,
     observation: Observation,
 }
 
@@ -370,9 +374,10 @@ fn report(rule: &Rule, screen: &FrameText, subject: Subject) -> RuleFinding {
         recommended_action: fill(&rule.action),
     };
     RuleFinding {
-        key,
+        keys: vec![key],
         count,
         told: false,
+        meant: false,
         observation,
     }
 }
@@ -393,11 +398,6 @@ fn fill(template: &str, found: Option<&Match>, count: usize) -> String {
         .replace("{what}", &what)
         .replace("{n}", number)
         .replace("{count}", &count.to_string())
-}
-
-/// True if two boxes overlap.
-fn overlap(a: &[u16; 4], b: &[u16; 4]) -> bool {
-    a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]
 }
 
 /// Mean confidence of the lines read in the places of quotes.
@@ -459,5 +459,7 @@ impl Model for Offline {
     }
 }
 
+#[cfg(test)]
+mod measure;
 #[cfg(test)]
 mod tests;

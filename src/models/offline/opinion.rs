@@ -5,7 +5,8 @@
 use watchtower_domain::finding::{Evidence, Observation, Severity};
 use watchtower_domain::incident::Stance;
 
-use super::{FrameText, Offline, RuleFinding, Windows, overlap};
+use super::reading::overlap;
+use super::{Offline, RuleFinding, Windows};
 use crate::model::{Review, ReviewKind, ReviewQuestion};
 
 impl Offline {
@@ -17,14 +18,11 @@ impl Offline {
     }
 
     fn opinion(&self, question: &ReviewQuestion) -> Review {
-        let lines = question.frame.text.as_deref().unwrap_or_default();
-        let screen = FrameText::new(
-            lines,
-            question.frame.picture.width,
-            question.frame.picture.height,
-        );
+        let reading = self.read(&question.frame);
         // Matches on this picture alone, without windows over earlier ones.
-        let reports = self.reports(&question.frame, &screen, &mut Windows::default());
+        let reports = reading.get().map_or_else(Vec::new, |reading| {
+            self.reports(&question.frame, reading, &mut Windows::default())
+        });
         let overlaps =
             |report: &&RuleFinding| meets(&report.observation.evidence, &question.report.evidence);
         let Some(own) = reports.into_iter().find(|report| overlaps(&report)) else {

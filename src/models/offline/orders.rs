@@ -71,7 +71,7 @@ pub(super) fn orders_on(screen: &FrameText) -> Vec<RuleFinding> {
 }
 
 fn push(found: &mut Vec<RuleFinding>, finding: RuleFinding) {
-    if found.len() < SUBJECTS && !found.iter().any(|other| other.key == finding.key) {
+    if found.len() < SUBJECTS && !found.iter().any(|other| other.keys == finding.keys) {
         found.push(finding);
     }
 }
@@ -145,9 +145,10 @@ fn finding(screen: &FrameText, order: &ScreenOrder, cells: &[PassageCell]) -> Ru
             .to_owned(),
     };
     RuleFinding {
-        key,
+        keys: vec![key],
         count: 1,
         told: false,
+        meant: false,
         observation,
     }
 }

@@ -3,11 +3,22 @@
 
 use regex::{Regex, RegexBuilder};
 
+use watchtower_base::config::fault::Faults;
+
 pub(super) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(&forgiving(pattern))
         .case_insensitive(true)
         .size_limit(1 << 20)
         .build()
+}
+
+/// Compiles the patterns of a key; adds a fault for each that is none.
+pub(super) fn compile_all(patterns: &[String], key: &str, faults: &mut Faults) -> Vec<Regex> {
+    let compiled = patterns.iter().filter_map(|pattern| {
+        let fault = |error| faults.add(key, format!("{pattern:?} is not a pattern: {error}"));
+        compile(pattern).map_err(fault).ok()
+    });
+    compiled.collect()
 }
 
 /// Rewrites a pattern, written as the text looks on screen, to tolerate OCR

@@ -8,10 +8,18 @@ use watchtower_domain::finding::{Category, Severity};
 use super::memory::folded;
 use super::pattern::number;
 use super::screen::{ByteSpan, FrameText};
+use super::shape::{RuleShape, ShapeMatch};
 use super::window::Windows;
 
 /// Maximum distance of a value below its label, in heights of the label.
 const REACH: u32 = 12;
+
+/// Text of one screen: its rows, and its elements for structural rules.
+#[derive(Debug, Default)]
+pub(super) struct MatchedText {
+    pub(super) rows: FrameText,
+    pub(super) elements: FrameText,
+}
 
 /// Compiled rule.
 #[derive(Debug)]
@@ -20,6 +28,8 @@ pub(super) struct Rule {
     pub(super) agents: Vec<String>,
     pub(super) severity: Severity,
     pub(super) category: Category,
+    /// Elements that it speaks of; without, it speaks of rows across the screen.
+    pub(super) shape: Option<RuleShape>,
     pub(super) title: String,
     pub(super) detail: String,
     pub(super) action: String,
@@ -53,7 +63,7 @@ pub(super) struct Match {
 }
 
 /// Subject of a finding: one value of the rule's `what`, or all matches.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Subject {
     /// Key of the subject, stable across OCR errors.
     pub(super) key: String,
@@ -64,21 +74,44 @@ pub(super) struct Subject {
 }
 
 impl Rule {
-    /// True if the rule applies to an agent; `*` means every agent.
-    pub(super) fn is_for(&self, agent: &str) -> bool {
-        self.agents
-            .iter()
-            .any(|name| name == "*" || name.eq_ignore_ascii_case(agent))
+    /// True if one of the agents of a panel reports what the rule finds; `*`
+    /// means every agent.
+    pub(super) fn is_on(&self, panel: &[String]) -> bool {
+        panel.iter().any(|agent| self.is_for(agent, panel))
+    }
+
+    /// True if this agent of a panel reports what the rule finds: it is the first
+    /// of the rule's agents that the panel has.
+    pub(super) fn is_for(&self, agent: &str, panel: &[String]) -> bool {
+        if self.agents.iter().any(|name| name == "*") {
+            return true;
+        }
+        let present = |name: &&String| {
+            name.eq_ignore_ascii_case(agent)
+                || panel.iter().any(|other| name.eq_ignore_ascii_case(other))
+        };
+        let owner = self.agents.iter().find(present);
+        owner.is_some_and(|name| name.eq_ignore_ascii_case(agent))
+    }
+
+    /// Text that the rule is matched against.
+    pub(super) fn text_of<'s>(&self, screen: &'s MatchedText) -> &'s FrameText {
+        match self.shape {
+            Some(_) => &screen.elements,
+            None => &screen.rows,
+        }
     }
 
     /// Subjects to report of a screen captured at that time.
     pub(super) fn subjects(
         &self,
-        screen: &FrameText,
+        screen: &MatchedText,
         at: Timestamp,
         windows: &mut Windows,
     ) -> Vec<Subject> {
-        let mut subjects = self.sorted(self.matches(screen), screen);
+        let matches = self.matches(screen);
+        let screen = self.text_of(screen);
+        let mut subjects = self.sorted(matches, screen);
         if let Some(length) = self.window {
             let window = windows.of(&self.id);
             window.turn_to(at, length);
@@ -94,7 +127,8 @@ impl Rule {
 
     /// Boxes in thousandths of what a rule matches in a row, however few the rows
     /// are: what it counts is routine below its threshold.
-    pub(super) fn places_on(&self, screen: &FrameText, row: usize) -> Vec<[u16; 4]> {
+    pub(super) fn places_on(&self, screen: &MatchedText, row: usize) -> Vec<[u16; 4]> {
+        let screen = self.text_of(screen);
         if !self.screen.is_empty() {
             return Vec::new();
         }
@@ -131,15 +165,17 @@ impl Rule {
         subjects
     }
 
-    /// All rows that match the rule.
-    fn matches(&self, screen: &FrameText) -> Vec<Match> {
+    /// All rows or elements that match the rule.
+    fn matches(&self, screen: &MatchedText) -> Vec<Match> {
         let on_screen = |pattern: &Regex| {
-            let rows = screen.rows.iter().filter(|row| pattern.is_match(&row.text));
+            let rows = screen.rows.rows.iter();
+            let rows = rows.filter(|row| pattern.is_match(&row.text));
             rows.count() >= self.screen_at_least
         };
         if !self.screen.iter().all(on_screen) {
             return Vec::new();
         }
+        let screen = self.text_of(screen);
         let rows = 0..screen.rows.len();
         let mut matches: Vec<_> = rows.flat_map(|row| self.match_row(screen, row)).collect();
         if self.label.is_some() {
@@ -169,9 +205,9 @@ impl Rule {
     fn match_row(&self, screen: &FrameText, index: usize) -> Vec<Match> {
         let text = screen.rows[index].text.as_str();
         // Most rows match nothing: tested first.
-        if !self.patterns.iter().any(|pattern| pattern.is_match(text))
-            || self.unless.iter().any(|pattern| pattern.is_match(text))
-        {
+        let shaped = self.patterns.is_empty() && self.shape.is_some();
+        let worded = shaped || self.patterns.iter().any(|pattern| pattern.is_match(text));
+        if !worded || self.unless.iter().any(|pattern| pattern.is_match(text)) {
             return Vec::new();
         }
         let with = self.with.iter().map(|pattern| {
@@ -182,6 +218,11 @@ impl Rule {
         let Some(with) = with.collect::<Option<Vec<_>>>() else {
             return Vec::new();
         };
+        if let Some(shape) = &self.shape {
+            let shaped = shape.matches(screen, index);
+            let found = shaped.and_then(|shaped| self.shaped(index, text, shaped, &with));
+            return found.into_iter().collect();
+        }
         let found = self
             .patterns
             .iter()
@@ -189,6 +230,40 @@ impl Rule {
             .filter_map(|captures| self.judge(screen, index, &captures, &with));
         let most = if self.label.is_some() { usize::MAX } else { 1 };
         found.take(most).collect()
+    }
+
+    /// Match of an element that meets the structural conditions.
+    fn shaped(
+        &self,
+        index: usize,
+        text: &str,
+        shaped: ShapeMatch,
+        with: &[(usize, ByteSpan)],
+    ) -> Option<Match> {
+        let mut patterns = self.patterns.iter();
+        let captures = patterns.find_map(|pattern| pattern.captures(text));
+        let group = |name: &str| Some(captures.as_ref()?.name(name)?.as_str());
+        let number = match group("n") {
+            Some(digits) => Some((digits.to_owned(), number(digits)?)),
+            None => shaped.number,
+        };
+        if !self.fits(number.as_ref()) {
+            return None;
+        }
+        let what = group("what").map(str::to_owned).or(shaped.what);
+        let worded = captures.as_ref().map(|captures| {
+            let whole = captures.get_match();
+            (index, (whole.start(), whole.end()))
+        });
+        let mut parts = worded.into_iter().chain(shaped.parts).chain(with.to_vec());
+        let (row, part) = parts.next()?;
+        Some(Match {
+            row,
+            part,
+            with: parts.collect(),
+            what: what.unwrap_or_default().trim().to_owned(),
+            number,
+        })
     }
 
     fn judge(

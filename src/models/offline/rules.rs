@@ -16,7 +16,9 @@ use watchtower_domain::finding::{Category, Severity, is_technique};
 use super::examples::reports;
 use super::meaning::{Vocabulary, VocabularyText};
 use super::pattern;
+use super::reading::SharedReadings;
 use super::rule::Rule;
+use super::shape::{CellConditionText, RuleShape};
 use super::window::MOST_ROWS;
 
 /// Built-in vocabulary.
@@ -51,6 +53,11 @@ const BUILT_IN: [(&str, &str); 6] = [
         include_str!("../../../rules/architect.toml"),
     ),
 ];
+/// Built-in files, for a measurement over their examples.
+#[cfg(test)]
+pub(super) const fn built_in() -> [(&'static str, &'static str); 6] {
+    BUILT_IN
+}
 /// Bounds on the length of a window.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -81,6 +88,8 @@ pub struct Rules {
     words: VocabularyText,
     /// Version of the files, which findings state.
     pub(super) version: String,
+    /// Readings that the analysts with these rules share.
+    pub(super) readings: SharedReadings,
 }
 
 /// Rule as written in a file.
@@ -96,6 +105,11 @@ struct RuleText {
     action: String,
     #[serde(default)]
     mitre: Vec<String>,
+    #[serde(default)]
+    element: Vec<String>,
+    #[serde(default)]
+    r#where: Vec<CellConditionText>,
+    #[serde(default)]
     r#match: Vec<String>,
     #[serde(default)]
     with: Vec<String>,
@@ -226,8 +240,18 @@ impl Rules {
         if agents.is_empty() {
             faults.add(path, "agents: missing in the rule and in the file");
         }
-        if text.r#match.is_empty() {
-            faults.add(path, "match: must hold at least one pattern");
+        let shape = RuleShape::compile(&text.element, &text.r#where, path, faults);
+        if text.r#match.is_empty() && !shape.as_ref().is_some_and(RuleShape::has_conditions) {
+            let message = if text.element.is_empty() {
+                "match: must hold at least one pattern"
+            } else {
+                "must hold at least one [[rule.where]], or a pattern in match"
+            };
+            faults.add(path, message);
+        }
+        if text.label.is_some() && !text.element.is_empty() {
+            let message = "with element it belongs in [[rule.where]]";
+            faults.add(format!("{path}.label"), message);
         }
         if text.examples.r#match.is_empty() || text.examples.no_match.is_empty() {
             faults.add(
@@ -250,19 +274,7 @@ impl Rules {
             window.map_err(fault).ok()
         });
         let mut compile = |key: &str, patterns: &[String]| {
-            let compiled = patterns
-                .iter()
-                .filter_map(|pattern| match pattern::compile(pattern) {
-                    Ok(regex) => Some(regex),
-                    Err(error) => {
-                        faults.add(
-                            format!("{path}.{key}"),
-                            format!("{pattern:?} is not a pattern: {error}"),
-                        );
-                        None
-                    }
-                });
-            compiled.collect::<Vec<_>>()
+            pattern::compile_all(patterns, &format!("{path}.{key}"), faults)
         };
         let rule = Rule {
             patterns: compile("match", &text.r#match),
@@ -272,6 +284,7 @@ impl Rules {
             screen: compile("screen", &text.screen),
             id: text.id,
             agents,
+            shape,
             severity: text.severity,
             category: text.category,
             title: text.title,
@@ -285,7 +298,9 @@ impl Rules {
             below: text.below,
             each: text.each,
         };
-        if (rule.above.is_some() || rule.below.is_some()) && !rule.patterns.iter().any(has_number) {
+        let numbered = rule.patterns.iter().any(has_number)
+            || rule.shape.as_ref().is_some_and(RuleShape::has_number);
+        if (rule.above.is_some() || rule.below.is_some()) && !numbered {
             faults.add(path, "above and below need a group (?<n>...) in a pattern");
         }
         if faults.faults.len() > before {
@@ -352,7 +367,8 @@ mod tests {
     fn built_in_rules_pass_their_examples() {
         let rules = Rules::load(&[]).unwrap_or_else(|error| panic!("{error}"));
         for agent in ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"] {
-            let count = rules.rules.iter().filter(|rule| rule.is_for(agent)).count();
+            let panel = [agent.to_owned()];
+            let count = rules.rules.iter().filter(|rule| rule.is_on(&panel)).count();
             assert!(count >= 15, "{agent} has {count} rules");
         }
     }
@@ -367,7 +383,7 @@ mod tests {
         rules
             .add("docs/rules.md", &text)
             .unwrap_or_else(|faults| panic!("{faults}"));
-        assert_eq!(rules.rules.len(), 2);
+        assert_eq!(rules.rules.len(), 3);
     }
 
     #[test]

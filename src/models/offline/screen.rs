@@ -7,7 +7,10 @@
 use regex::Regex;
 
 use watchtower_domain::finding::Evidence;
+use watchtower_screen::layout::StatusColour;
 use watchtower_screen::picture::{Rect, TextLine};
+
+use super::elements::ElementKind;
 
 /// Minimum confidence of OCR: below it most lines are icons and specks.
 const SURE: f32 = 0.5;
@@ -35,27 +38,33 @@ pub(super) struct FrameText {
 #[derive(Debug, Default)]
 pub(super) struct CellRow {
     pub(super) text: String,
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<RowCell>,
+    /// Kind of the element that it is, if it is one.
+    pub(super) kind: Option<ElementKind>,
+    /// Name of the element, such as the title of its tile.
+    pub(super) title: Option<String>,
     /// Mean confidence of its cells.
     pub(super) confidence: f32,
 }
 
 #[derive(Debug)]
-struct Cell {
+pub(super) struct RowCell {
     /// Range in bytes of the row's text.
-    start: usize,
-    end: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
     rect: Rect,
+    /// Flag: the head of a column, or a label.
+    pub(super) names: bool,
+    /// Rows and ranges of what may label it: the head of its column, or the label
+    /// of a value.
+    pub(super) labels: Vec<(usize, ByteSpan)>,
+    pub(super) tone: StatusColour,
 }
 
 impl FrameText {
     /// Builds the rows from lines in reading order, on a picture of this size.
     pub(super) fn new(lines: &[TextLine], width: u32, height: u32) -> Self {
-        let mut screen = Self {
-            width,
-            height,
-            rows: Vec::new(),
-        };
+        let mut screen = Self::sized(width, height);
         let mut band: Option<Rect> = None;
         for line in lines.iter().filter(|line| is_legible(line)) {
             let middle = line.rect.y + line.rect.height / 2;
@@ -65,9 +74,18 @@ impl FrameText {
                 band = Some(line.rect);
             }
             let row = screen.rows.last_mut().expect("the first line begins a row");
-            row.push(line);
+            row.push(&line.text, line.rect, line.confidence);
         }
         screen
+    }
+
+    /// Screen of this size without rows.
+    pub(super) fn sized(width: u32, height: u32) -> Self {
+        Self {
+            width,
+            height,
+            rows: Vec::new(),
+        }
     }
 
     /// Parses a screen drawn in characters, for the examples of rules: each
@@ -215,22 +233,28 @@ fn is_legible(line: &TextLine) -> bool {
 }
 
 impl CellRow {
-    fn push(&mut self, line: &TextLine) {
+    /// Adds a cell; returns its range.
+    pub(super) fn push(&mut self, text: &str, rect: Rect, confidence: f32) -> ByteSpan {
         if !self.cells.is_empty() {
             self.text += GAP;
         }
         let start = self.text.len();
-        self.text += &line.text;
+        self.text += text;
+        let end = self.text.len();
         let count = self.cells.len() as f32;
-        self.confidence = (self.confidence * count + line.confidence) / (count + 1.0);
-        self.cells.push(Cell {
+        self.confidence = (self.confidence * count + confidence) / (count + 1.0);
+        self.cells.push(RowCell {
             start,
-            end: self.text.len(),
-            rect: line.rect,
+            end,
+            rect,
+            names: false,
+            labels: Vec::new(),
+            tone: StatusColour::None,
         });
+        (start, end)
     }
 
-    fn touched(&self, part: ByteSpan) -> Vec<&Cell> {
+    fn touched(&self, part: ByteSpan) -> Vec<&RowCell> {
         self.cells
             .iter()
             .filter(|cell| cell.start < part.1 && part.0 < cell.end)

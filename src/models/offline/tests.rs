@@ -20,7 +20,7 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| {
     Arc::new(rules.unwrap_or_else(|error| panic!("{error}")))
 });
 
-fn analyst(agent: &str, indicators: &[&str]) -> Offline {
+pub(super) fn analyst(agent: &str, indicators: &[&str]) -> Offline {
     let persona = Persona {
         name: agent.to_owned(),
         indicators: indicators.iter().map(|text| (*text).to_owned()).collect(),
@@ -46,7 +46,10 @@ fn frame(lines: &[&str]) -> RedactedFrame {
 
 /// Frame as passed to rules, unredacted: they have to find the secrets.
 fn captured(at: Timestamp, lines: Arc<[TextLine]>) -> RedactedFrame {
-    let picture = Picture::grey(1920, 1080);
+    shown(at, Picture::grey(1920, 1080), lines)
+}
+
+pub(super) fn shown(at: Timestamp, picture: Picture, lines: Arc<[TextLine]>) -> RedactedFrame {
     let stream = StreamName::new("team").unwrap();
     let frame = Frame::new(stream, 1, MediaTime(0), at, Arc::new(picture), |_| {
         Ok(Bytes::new())
@@ -128,6 +131,48 @@ fn what_is_normal_on_a_stream_is_quiet_there_only() {
 }
 
 #[test]
+fn reading_is_shared_by_the_analysts_of_a_panel() {
+    let screen = frame(&["ledger-worker 0/1 CrashLoopBackOff 27"]);
+    let (secops, devops) = (analyst("SecOps", &[]), analyst("DevOps", &[]));
+    assert!(Arc::ptr_eq(&secops.read(&screen), &devops.read(&screen)));
+    let alone = analyst("DevOps", &[]).among(&["DevOps".to_owned()]);
+    assert!(!Arc::ptr_eq(&secops.read(&screen), &alone.read(&screen)));
+    let later = frame(&["ledger-worker 0/1 CrashLoopBackOff 27"]);
+    assert!(!Arc::ptr_eq(&secops.read(&screen), &secops.read(&later)));
+}
+
+#[test]
+fn one_problem_is_reported_by_its_first_owner_on_the_panel() {
+    let told = |agent: &str, panel: &[&str], rows: &[&str]| {
+        let panel: Vec<_> = panel.iter().map(|name| (*name).to_owned()).collect();
+        let seen = analyst(agent, &[]).among(&panel).observe(&frame(rows));
+        seen.into_iter().map(|seen| seen.title).collect::<Vec<_>>()
+    };
+    let expired = ["x509: certificate has expired or is not yet valid"];
+    assert_eq!(told("DevOps", &PERSONAS, &expired), ["Expired certificate"]);
+    assert_eq!(told("CloudSec", &PERSONAS, &expired), [""; 0]);
+    assert_eq!(
+        told("CloudSec", &["SecOps", "CloudSec"], &expired),
+        ["Expired certificate"]
+    );
+    // Two rules of two analysts in the same places.
+    let untagged = [
+        "a  Untagged image in use",
+        "b  Untagged image in use",
+        "c  Untagged image in use",
+    ];
+    assert_eq!(
+        told("DevOps", &PERSONAS, &untagged),
+        ["Untagged image in use (3 on screen)"]
+    );
+    assert_eq!(told("Architect", &PERSONAS, &untagged), [""; 0]);
+    assert_eq!(
+        told("Architect", &["Architect"], &untagged),
+        ["3 images without tags"]
+    );
+}
+
+#[test]
 fn a_passed_check_is_no_finding() {
     let cloudsec = analyst("CloudSec", &[]);
     let passed = frame(&[
@@ -166,7 +211,7 @@ fn scrolled_rows_count_within_the_window() {
     assert_eq!(tail(30), [], "one every half a minute is no burst");
 }
 
-const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
+pub(super) const PERSONAS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
 
 /// Quotes by rule in the reports of the five personas on a screen drawn in
 /// characters.

@@ -299,15 +299,18 @@ impl Vocabulary {
         before || after
     }
 
-    /// Meaning of a label over a count: "Active critical findings".
-    pub(super) fn count_label(&self, label: &str) -> Option<CountLabel> {
+    /// Meaning of a label over a count: "Active critical findings"; over a red one
+    /// any bad state counts: "Not compliant".
+    pub(super) fn count_label(&self, label: &str, red: bool) -> Option<CountLabel> {
         let all = words(label);
         if all.len() > LONGEST_STATUS {
             return None;
         }
         let found = self.phrases(&all);
         let has = |sense| found.iter().any(|phrase| phrase.senses.contains(&sense));
-        if !has(Sense::Adjective)
+        let senses = || found.iter().flat_map(|phrase| phrase.senses);
+        let bad = |sense: &Sense| matches!(sense, Sense::State(strength, ..) if *strength > Strength::Weak);
+        if !(has(Sense::Adjective) || red && senses().any(bad))
             || has(Sense::Routine)
             || has(Sense::Closed)
             || has(Sense::Condition)
@@ -317,7 +320,7 @@ impl Vocabulary {
         }
         let mut severity = Severity::Medium;
         let mut kind = None;
-        for sense in found.iter().flat_map(|phrase| phrase.senses) {
+        for sense in senses() {
             match *sense {
                 Sense::Level(level) => severity = severity.min(level.max(Severity::High)),
                 Sense::State(_, of, _) | Sense::Topic(of) => kind = kind.or(Some(of)),

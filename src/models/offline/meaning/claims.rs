@@ -3,16 +3,17 @@
 use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::{ElementText, StatusColour};
 use watchtower_screen::picture::Rect;
+use watchtower_screen::redact::{UNREADABLE, name_of};
 
 use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
-use super::numbers::{LabelledValue, crosses};
+use super::numbers::{LabelledValue, crosses, told_measures};
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary, phrase};
 use super::words::words;
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
 /// Shortest message of an event, in words.
-const MESSAGE: usize = 3;
+pub(super) const MESSAGE: usize = 3;
 
 /// Reason of a claim; claims of one kind and reason are one finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,8 @@ pub(super) struct LabelledRow<'l> {
     pub(super) possible: bool,
     /// Words around it, from which its topic is told.
     pub(super) around: Vec<&'l str>,
+    /// Flag: its list has a column of names, and here nothing was read in it.
+    pub(super) unnamed: bool,
 }
 
 /// True for a colour that dashboards give to what is bad.
@@ -77,7 +80,8 @@ impl<'l> LabelledRow<'l> {
     /// Claims of a row: of its worst state, else of its severity; and of its
     /// numbers.
     pub(super) fn claims(&self, vocabulary: &Vocabulary) -> Vec<Claim> {
-        let subject = self.subject(vocabulary);
+        let event = self.event(vocabulary);
+        let subject = self.subject(vocabulary, event);
         let said: Vec<StatusMeaning> = self
             .cells
             .iter()
@@ -107,16 +111,21 @@ impl<'l> LabelledRow<'l> {
             said[index].level.filter(|_| fits)
         });
         // A number beyond its bound beside a bad state is the same problem.
-        if let Some(told) = self.told(vocabulary, &said, subject, level) {
+        if let Some(told) = self.told(vocabulary, &said, (subject, event.is_some()), level) {
             return vec![told];
         }
-        let measured = self.measured(vocabulary, subject).into_iter();
-        let open = self.open(vocabulary, &said, subject, level);
-        measured.chain(open).collect()
+        let mut claims: Vec<Claim> = self.measured(vocabulary, subject).into_iter().collect();
+        let well = said.iter().any(|meaning| meaning.healthy);
+        if claims.is_empty() && !well && !self.possible {
+            let texts = self.cells.iter().map(|cell| cell.text);
+            claims.extend(texts.flat_map(|text| told_numbers(vocabulary, text)));
+        }
+        claims.extend(self.open(vocabulary, &said, subject, level));
+        claims
     }
 
     /// Index of the cell that names the row.
-    fn subject(&self, vocabulary: &Vocabulary) -> Option<usize> {
+    fn subject(&self, vocabulary: &Vocabulary, event: Option<usize>) -> Option<usize> {
         let is_name = |cell: &LabelledCell<'_>| {
             let text = &cell.text.text;
             let said = vocabulary.status(text);
@@ -134,10 +143,11 @@ impl<'l> LabelledRow<'l> {
                 cell.is(role) && !cell.is(ColumnRole::Status) && names_something(&cell.text.text)
             })
         };
-        if let Some(index) = self
-            .event(vocabulary)
-            .or_else(|| named(ColumnRole::Subject))
-        {
+        // What happened is not known: where it did is no name for it.
+        if self.unnamed {
+            return None;
+        }
+        if let Some(index) = event.or_else(|| named(ColumnRole::Subject)) {
             return Some(index);
         }
         if self.title.is_some() {
@@ -191,12 +201,16 @@ impl<'l> LabelledRow<'l> {
         &self,
         vocabulary: &Vocabulary,
         said: &[StatusMeaning],
-        subject: Option<usize>,
+        (subject, event): (Option<usize>, bool),
         level: Option<Severity>,
     ) -> Option<Claim> {
         let mut worst: Option<(usize, ToldState, Severity)> = None;
         let well = said.iter().any(|meaning| meaning.healthy);
-        let headed = self.cells.iter().any(|cell| cell.is(ColumnRole::Status));
+        // "Last run" may hold a result or a time.
+        let headed = self
+            .cells
+            .iter()
+            .any(|cell| cell.is(ColumnRole::Status) && !is_time(&cell.text.text));
         for (index, meaning) in said.iter().enumerate() {
             let cell = &self.cells[index];
             let Some(state) = meaning.state else { continue };
@@ -265,7 +279,7 @@ impl<'l> LabelledRow<'l> {
         let kind = match vocabulary.kinds[kind].name.as_str() {
             // The general states, and the outcomes of events, take the kind of
             // what they are said of.
-            "availability" if strength == Strength::Weak || self.event(vocabulary).is_some() => {
+            "availability" if strength == Strength::Weak || event => {
                 vocabulary.topic([name.text.as_str()]).unwrap_or(kind)
             }
             _ => kind,
@@ -340,7 +354,11 @@ impl<'l> LabelledRow<'l> {
     }
 
     /// Claim of the first number of a row that is beyond its bound.
-    fn measured(&self, vocabulary: &Vocabulary, subject: Option<usize>) -> Option<Claim> {
+    pub(super) fn measured(
+        &self,
+        vocabulary: &Vocabulary,
+        subject: Option<usize>,
+    ) -> Option<Claim> {
         if self.possible {
             return None;
         }
@@ -367,7 +385,10 @@ impl<'l> LabelledRow<'l> {
                     kind: kind.unwrap_or(measure.kind),
                     severity: measure.severity,
                     subject: subject_of(name),
-                    said: format!("{} {}", cell.text.text, measure.name),
+                    said: match phrase(&name.text).contains(&phrase(&measure.name)) {
+                        true => cell.text.text.clone(),
+                        false => format!("{} {}", cell.text.text, measure.name),
+                    },
                     quotes: vec![
                         (name.text.clone(), name.rect),
                         (cell.text.text.clone(), cell.text.rect),
@@ -379,7 +400,7 @@ impl<'l> LabelledRow<'l> {
 }
 
 /// Words of times and spans of time, without months and weekdays.
-const TIME_WORDS: [&str; 41] = [
+const TIME_WORDS: [&str; 42] = [
     "s",
     "sec",
     "secs",
@@ -421,6 +442,7 @@ const TIME_WORDS: [&str; 41] = [
     "utc",
     "today",
     "yesterday",
+    "tomorrow",
 ];
 /// Months and weekdays.
 const CALENDAR: [&str; 19] = [
@@ -446,7 +468,7 @@ const CALENDAR: [&str; 19] = [
 ];
 
 /// True for a time or a span of time: "Aug 5, 16:18", "for 25 days".
-fn is_time(text: &str) -> bool {
+pub(super) fn is_time(text: &str) -> bool {
     let all = words(text);
     let digit = |c: char| c.is_ascii_digit();
     let is_part = |word: &str| {
@@ -459,8 +481,8 @@ fn is_time(text: &str) -> bool {
 }
 
 /// True for a name or an address: neither a number, a time nor a mark.
-fn names_something(text: &str) -> bool {
-    if is_time(text) {
+pub(super) fn names_something(text: &str) -> bool {
+    if is_time(text) || text == name_of(UNREADABLE) {
         return false;
     }
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
@@ -487,6 +509,23 @@ pub(super) fn sentence_of(text: &str, problem: ToldProblem) -> String {
     text[start..end].to_owned()
 }
 
+/// Claims of the numbers beyond their bound that the sentences of a text tell.
+pub(super) fn told_numbers(vocabulary: &Vocabulary, text: &ElementText) -> Vec<Claim> {
+    let told = told_measures(vocabulary, &text.text).into_iter();
+    told.map(|(measure, (start, end))| {
+        let said = text.text[start..end].to_owned();
+        Claim {
+            kind: measure.kind,
+            severity: measure.severity,
+            subject: String::new(),
+            quotes: vec![(said.clone(), text.rect)],
+            said,
+            reason: ClaimReason::Measure(measure.name.clone()),
+        }
+    })
+    .collect()
+}
+
 /// Claim of a number that counts what should be none, by its label.
 pub(super) fn counted(
     vocabulary: &Vocabulary,
@@ -499,9 +538,13 @@ pub(super) fn counted(
     if !plain || is_zero(&number) {
         return None;
     }
-    let counted = vocabulary.count_label(&label.text)?;
-    // Without a noun the context has to say what is counted.
+    let red = [label, value]
+        .map(ElementText::colour)
+        .contains(&StatusColour::Red);
+    let counted = vocabulary.count_label(&label.text, red)?;
+    // Without a noun the context or the colour has to say that it is bad.
     let noun = counted.noun
+        || red
         || around
             .iter()
             .any(|text| vocabulary.holds(text, Sense::Noun));

@@ -6,48 +6,55 @@ use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::{
     Card, Element, ElementContent, ElementText, KeyValue, Layout, PanelRole, Table,
 };
-use watchtower_screen::picture::Rect;
 
 use super::assess::StatusMeaning;
-use super::claims::{Claim, ClaimReason, LabelledCell, LabelledRow, counted, is_bad, sentence_of};
+use super::claims::{
+    Claim, ClaimReason, LabelledCell, LabelledRow, MESSAGE, counted, names_something, sentence_of,
+    told_numbers,
+};
+use super::loose::{LooseText, is_name};
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary};
 use super::words::words;
+use crate::offline::elements::loose_text;
 
 /// Heads that only a list of definitions has, from which on a table is one.
 const DEFINITION_HEADS: usize = 2;
-/// Distance of a name above its state, in heights of the state's text.
-const NAME_ABOVE: u32 = 8;
 /// Longest name beside or above a state, in characters.
-const LONGEST_NAME: usize = 80;
+pub(super) const LONGEST_NAME: usize = 80;
 /// Longest counter in words: "Critical (471)".
 const LONGEST_COUNTER: usize = 4;
 /// Longest head of a column in words.
-const LONGEST_HEAD: usize = 3;
+pub(super) const LONGEST_HEAD: usize = 3;
 /// Cells of a row that are names of columns, from which on it is a head.
 const HEAD: usize = 2;
 /// Severities or states of a row from which on it is a legend or a filter.
 const LEGEND: usize = 3;
 
-/// Loose text of a screen: neither of a table nor of a list.
-#[derive(Debug, Clone, Copy)]
-struct LooseText<'l> {
-    index: usize,
-    text: &'l ElementText,
-    said: StatusMeaning,
-}
-
 /// Reader of one layout.
 #[derive(Debug)]
 pub(super) struct ClaimReader<'a> {
-    vocabulary: &'a Vocabulary,
-    layout: &'a Layout,
-    loose: Vec<LooseText<'a>>,
-    claims: Vec<Claim>,
+    pub(super) vocabulary: &'a Vocabulary,
+    pub(super) layout: &'a Layout,
+    pub(super) loose: Vec<LooseText<'a>>,
+    pub(super) claims: Vec<Claim>,
 }
 
 impl<'a> ClaimReader<'a> {
     /// Claims of all elements of a screen.
     pub(super) fn read(vocabulary: &'a Vocabulary, layout: &'a Layout) -> Vec<Claim> {
+        let mut reader = Self::read_loose(vocabulary, layout);
+        for (index, element) in layout.elements.iter().enumerate() {
+            if is_content(element) {
+                reader.element(index, element);
+            }
+        }
+        reader.rows_of_loose_texts();
+        reader.loose_counts();
+        reader.claims
+    }
+
+    /// Reader of a screen, with its loose texts.
+    pub(super) fn read_loose(vocabulary: &'a Vocabulary, layout: &'a Layout) -> Self {
         let mut reader = Self {
             vocabulary,
             layout,
@@ -59,18 +66,20 @@ impl<'a> ClaimReader<'a> {
                 continue;
             }
             if let Some(text) = loose_text(&element.content) {
-                let said = vocabulary.status(&text.text);
-                reader.loose.push(LooseText { index, text, said });
+                let stacked = reader.stacked(text);
+                let said = match &stacked {
+                    Some(_) => StatusMeaning::default(),
+                    None => vocabulary.status(&text.text),
+                };
+                reader.loose.push(LooseText {
+                    index,
+                    text,
+                    said,
+                    stacked,
+                });
             }
         }
-        for (index, element) in layout.elements.iter().enumerate() {
-            if is_content(element) {
-                reader.element(index, element);
-            }
-        }
-        reader.rows_of_loose_texts();
-        reader.loose_counts();
-        reader.claims
+        reader
     }
 
     fn element(&mut self, index: usize, element: &'a Element) {
@@ -82,8 +91,12 @@ impl<'a> ClaimReader<'a> {
             ElementContent::Prose(text) | ElementContent::Heading(text) => {
                 self.sentences(text, false);
                 self.counter(index, element, text);
+                self.numbers(index, text);
             }
-            ElementContent::Badge(text) => self.counter(index, element, text),
+            ElementContent::Badge(text) => {
+                self.counter(index, element, text);
+                self.numbers(index, text);
+            }
             ElementContent::Code(_) => {}
         }
     }
@@ -128,11 +141,19 @@ impl<'a> ClaimReader<'a> {
         let around = self.around(index, element);
         let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
         let mut found = Vec::new();
-        for cells in table.rows.iter().skip(skipped) {
-            let cells = cells
-                .iter()
-                .enumerate()
-                .filter(|(_, cell)| !cell.is_empty());
+        // A column of messages: most of its cells are sentences.
+        let message = (0..table.columns()).find(|column| {
+            let named = heads[*column].contains(&ColumnRole::Subject)
+                && !heads[*column].contains(&ColumnRole::Status);
+            let rows = table.rows.iter().skip(skipped);
+            let long = rows.filter(|cells| {
+                let text = &cells[*column].text;
+                words(text).len() >= MESSAGE && names_something(text)
+            });
+            named && 2 * long.count() > table.rows.len() - skipped
+        });
+        for all in table.rows.iter().skip(skipped) {
+            let cells = all.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
             let cells: Vec<_> = cells
                 .map(|(column, text)| LabelledCell {
                     text,
@@ -143,11 +164,13 @@ impl<'a> ClaimReader<'a> {
             if cells.len() < 2 || self.is_legend(cells.iter().map(|cell| cell.text)) {
                 continue;
             }
+            let unnamed = message.is_some_and(|column| !names_something(&all[column].text));
             let row = LabelledRow {
                 cells,
                 title: None,
                 possible,
                 around: around.clone(),
+                unnamed,
             };
             found.extend(row.claims(self.vocabulary));
         }
@@ -185,6 +208,7 @@ impl<'a> ClaimReader<'a> {
             title,
             possible: self.lists_what_could_be(&around),
             around,
+            unnamed: false,
         };
         self.claims.extend(row.claims(self.vocabulary));
     }
@@ -220,10 +244,23 @@ impl<'a> ClaimReader<'a> {
             title: title.or_else(|| self.name_above(element.rect)),
             possible: self.lists_what_could_be(&around),
             around: around.clone(),
+            unnamed: false,
         };
         let claims = row.claims(self.vocabulary);
         let none = claims.is_empty();
         self.claims.extend(claims);
+        if none && row.title.is_none() {
+            // Pairs of nothing that has a name: each number is its label's.
+            for (pair, cell) in pairs.iter().zip(&row.cells) {
+                let row = LabelledRow {
+                    cells: vec![cell.clone()],
+                    title: Some(&pair.key),
+                    possible: row.possible,
+                    ..LabelledRow::default()
+                };
+                self.claims.extend(row.measured(self.vocabulary, None));
+            }
+        }
         for pair in pairs {
             let claim = counted(self.vocabulary, (&pair.key, &pair.value), &around);
             self.claims.extend(claim);
@@ -255,6 +292,20 @@ impl<'a> ClaimReader<'a> {
                 said,
                 reason: ClaimReason::Told,
             });
+        }
+    }
+
+    /// Claims of numbers in sentences, unless a mark beside says that it is well.
+    fn numbers(&mut self, index: usize, text: &ElementText) {
+        let well = self.loose.iter().any(|other| {
+            let (a, b) = (other.text.rect, text.rect);
+            other.index != index
+                && (other.said.healthy || other.said.closed)
+                && a.y < b.bottom()
+                && b.y < a.bottom()
+        });
+        if !well {
+            self.claims.extend(told_numbers(self.vocabulary, text));
         }
     }
 
@@ -293,132 +344,8 @@ impl<'a> ClaimReader<'a> {
         }));
     }
 
-    /// Claims of labels with a number right above or below that no card joins.
-    fn loose_counts(&mut self) {
-        let mut claims = Vec::new();
-        for label in &self.loose {
-            let named = self.vocabulary.count_label(&label.text.text);
-            if !named.is_some_and(|named| named.noun) {
-                continue;
-            }
-            let place = label.text.rect;
-            let gap = |other: &LooseText<'_>| {
-                let rect = other.text.rect;
-                place
-                    .y
-                    .abs_diff(rect.bottom())
-                    .min(rect.y.abs_diff(place.bottom()))
-            };
-            let numbers = self.loose.iter().filter(|other| {
-                let rect = other.text.rect;
-                other
-                    .text
-                    .text
-                    .chars()
-                    .all(|c| c.is_ascii_digit() || c == ',')
-                    && rect.x < place.right()
-                    && place.x < rect.right()
-                    && gap(other) <= place.height
-            });
-            let Some(number) = numbers.min_by_key(|other| gap(other)) else {
-                continue;
-            };
-            claims.extend(counted(self.vocabulary, (label.text, number.text), &[]));
-        }
-        self.claims.extend(claims);
-    }
-
-    /// Rows of texts beside each other that no table holds, each with a state or
-    /// a severity.
-    fn rows_of_loose_texts(&mut self) {
-        let mut claims = Vec::new();
-        let mut done = HashSet::new();
-        for anchor in self
-            .loose
-            .iter()
-            .filter(|text| is_anchor(&text.said, text.text))
-        {
-            let middle = anchor.text.rect.y + anchor.text.rect.height / 2;
-            let element = &self.layout.elements[anchor.index];
-            let row: Vec<&LooseText<'a>> = self
-                .loose
-                .iter()
-                .filter(|other| {
-                    let rect = other.text.rect;
-                    (rect.y..=rect.bottom()).contains(&middle)
-                        && self.layout.elements[other.index].panel == element.panel
-                })
-                .collect();
-            let anchors = row
-                .iter()
-                .filter(|other| is_anchor(&other.said, other.text));
-            let alone = anchors.count() == 1;
-            let around = self.around(anchor.index, element);
-            let possible = self.lists_what_could_be(&around);
-            if self.is_legend(row.iter().map(|other| other.text)) || !done.insert(anchor.index) {
-                continue;
-            }
-            let tile = element
-                .title
-                .as_ref()
-                .filter(|title| is_name(self.vocabulary, title));
-            let beside = alone && row.len() > 1;
-            let cells = if beside { row } else { vec![anchor] };
-            let cells = cells.into_iter().map(|other| {
-                let head = self.head_above(other.text.rect);
-                LabelledCell {
-                    text: other.text,
-                    head,
-                    roles: head.map_or_else(Vec::new, |head| self.roles(head)),
-                }
-            });
-            let title = if beside {
-                None
-            } else {
-                tile.or_else(|| self.name_above(anchor.text.rect))
-            };
-            let row = LabelledRow {
-                cells: cells.collect(),
-                title,
-                possible,
-                around,
-            };
-            claims.extend(row.claims(self.vocabulary));
-        }
-        self.claims.extend(claims);
-    }
-
-    /// Name above a box, in its column.
-    fn name_above(&self, rect: Rect) -> Option<&'a ElementText> {
-        let reach = NAME_ABOVE * rect.height.clamp(12, 40);
-        let above = self.loose.iter().filter(|other| {
-            let place = other.text.rect;
-            place.bottom() <= rect.y + rect.height / 2
-                && rect.y.saturating_sub(place.bottom()) <= reach
-                && place.x < rect.right()
-                && rect.x < place.right()
-                && is_name(self.vocabulary, other.text)
-        });
-        above
-            .max_by_key(|other| other.text.rect.bottom())
-            .map(|other| other.text)
-    }
-
-    /// Head of the column of a box, among loose texts above it.
-    fn head_above(&self, rect: Rect) -> Option<&'a str> {
-        let above = self.loose.iter().filter(|other| {
-            let place = other.text.rect;
-            place.bottom() <= rect.y
-                && place.x < rect.right()
-                && rect.x < place.right()
-                && !self.roles(&other.text.text).is_empty()
-        });
-        let nearest = above.max_by_key(|other| other.text.rect.bottom());
-        nearest.map(|other| other.text.text.as_str())
-    }
-
     /// Titles of an element: its own, and the nearest heading above it.
-    fn around(&self, index: usize, element: &'a Element) -> Vec<&'a str> {
+    pub(super) fn around(&self, index: usize, element: &'a Element) -> Vec<&'a str> {
         let mut titles: Vec<&'a str> = element
             .title
             .iter()
@@ -459,7 +386,7 @@ impl<'a> ClaimReader<'a> {
     }
 
     /// True if a title names a list of definitions, settings or examples.
-    fn lists_what_could_be(&self, titles: &[&str]) -> bool {
+    pub(super) fn lists_what_could_be(&self, titles: &[&str]) -> bool {
         titles.iter().any(|title| {
             let all = words(title);
             let found = self.vocabulary.phrases(&all);
@@ -473,7 +400,7 @@ impl<'a> ClaimReader<'a> {
     }
 
     /// True if texts beside each other are all levels or states that there are.
-    fn is_legend<'t>(&self, texts: impl Iterator<Item = &'t ElementText>) -> bool {
+    pub(super) fn is_legend<'t>(&self, texts: impl Iterator<Item = &'t ElementText>) -> bool {
         let mut levels = HashSet::new();
         let (mut bad, mut good, mut all) = (HashSet::new(), 0, 0);
         for text in texts {
@@ -499,7 +426,7 @@ impl<'a> ClaimReader<'a> {
     }
 
     /// Roles of a head, signs of sorting aside.
-    fn roles(&self, head: &str) -> Vec<ColumnRole> {
+    pub(super) fn roles(&self, head: &str) -> Vec<ColumnRole> {
         let all = words(head);
         // Signs of sorting are read as one letter or two.
         let is_sign = |text: &str| {
@@ -533,43 +460,6 @@ fn is_content(element: &Element) -> bool {
     matches!(element.panel, PanelRole::Main | PanelRole::Dialog)
 }
 
-fn loose_text(content: &ElementContent) -> Option<&ElementText> {
-    match content {
-        ElementContent::Badge(text)
-        | ElementContent::Heading(text)
-        | ElementContent::Prose(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// True for a text that gives its row a state or a severity.
-fn is_anchor(said: &StatusMeaning, text: &ElementText) -> bool {
-    let colour = text.colour();
-    let number = |c: char| c.is_ascii_digit();
-    // "2 Failed" is a counter.
-    let counter = text.text.trim_start().starts_with(number);
-    let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
-    let state = said.state.is_some_and(|state| {
-        // With a subject before it the text is a sentence.
-        let first = !text.text[..state.span.0].contains(char::is_alphabetic);
-        let whole = first && 2 * (state.span.1 - state.span.0) >= letters;
-        whole && (state.strength > Strength::Weak || is_bad(colour))
-    });
-    !counter && (state || said.level.is_some_and(|level| level <= Severity::Medium))
-}
-
-fn is_mark(said: &StatusMeaning) -> bool {
+pub(super) fn is_mark(said: &StatusMeaning) -> bool {
     said.state.is_some() || said.level.is_some() || said.healthy || said.open || said.closed
-}
-
-/// True for a text that can name a subject.
-fn is_name(vocabulary: &Vocabulary, text: &ElementText) -> bool {
-    let name = text.text.trim();
-    let letters = name.chars().filter(|c| c.is_alphabetic()).count();
-    letters >= 3
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.chars().count() <= LONGEST_NAME
-        && !name.ends_with(':')
-        && !is_mark(&vocabulary.status(name))
-        && vocabulary.roles(name).is_empty()
 }

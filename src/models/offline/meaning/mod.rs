@@ -9,6 +9,7 @@
 mod assess;
 mod claims;
 mod gather;
+mod loose;
 mod numbers;
 mod report;
 #[cfg(test)]
@@ -16,5 +17,6 @@ mod tests;
 mod vocabulary;
 mod words;
 
-pub(super) use report::findings;
-pub(super) use vocabulary::{ProblemKind, Vocabulary, VocabularyText};
+pub(super) use numbers::quantity_in;
+pub(super) use report::{MeaningFinding, findings};
+pub(super) use vocabulary::{MeasureUnit, ProblemKind, Vocabulary, VocabularyText};

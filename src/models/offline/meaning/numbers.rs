@@ -2,8 +2,15 @@
 
 use watchtower_screen::layout::StatusColour;
 
-use super::vocabulary::{BoundedMeasure, MeasureUnit, Sense, Vocabulary, phrase};
-use super::words::words;
+use super::vocabulary::{BoundedMeasure, MeasureUnit, Sense, SensedPhrase, Vocabulary, phrase};
+use super::words::{MeaningWord, words};
+
+/// Longest unit behind a number, in characters: "seconds ago".
+const LONGEST_UNIT: usize = 12;
+
+/// Words between the name of a measure and its number: "disk usage of db-2 is
+/// at 97 %".
+const WITHIN: usize = 6;
 
 /// Number with its label.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +61,144 @@ pub(super) fn crosses<'v>(
     })
 }
 
+/// Measure that a sentence says is beyond its bound, with the range in bytes of
+/// the sentence: "p99 latency of search is 4.8 s".
+pub(super) fn told_measures<'v>(
+    vocabulary: &'v Vocabulary,
+    text: &str,
+) -> Vec<(&'v BoundedMeasure, (usize, usize))> {
+    let all = words(text);
+    let mut told = Vec::new();
+    let mut first = 0;
+    while first < all.len() {
+        let rest = &all[first + 1..];
+        let end = rest.iter().position(|word| word.begins);
+        let end = end.map_or(all.len(), |at| first + 1 + at);
+        let found = told_measure(vocabulary, text, &all[first..end]);
+        let place = (all[first].start, end_of(text, all[end - 1].end));
+        told.extend(found.map(|measure| (measure, place)));
+        first = end;
+    }
+    told
+}
+
+/// End of a sentence with the sign of its last unit.
+fn end_of(text: &str, end: usize) -> usize {
+    let rest = &text[end..];
+    let sign = rest.trim_start();
+    if sign.starts_with('%') {
+        text.len() - sign.len() + 1
+    } else {
+        end
+    }
+}
+
+fn told_measure<'v>(
+    vocabulary: &'v Vocabulary,
+    text: &str,
+    sentence: &[MeaningWord],
+) -> Option<&'v BoundedMeasure> {
+    let found = vocabulary.phrases(sentence);
+    let ends = |phrase: &SensedPhrase<'_>| {
+        let senses = phrase.senses.iter();
+        senses.clone().any(|sense| {
+            matches!(
+                sense,
+                Sense::Condition
+                    | Sense::Defines
+                    | Sense::Negation
+                    | Sense::Healthy
+                    | Sense::Closed
+            )
+        }) || phrase.first == 0 && phrase.senses.contains(&Sense::Instruction)
+    };
+    let whole = format!(" {} ", phrase(text));
+    for (index, label) in found.iter().enumerate() {
+        if ends(label) {
+            return None;
+        }
+        let until = sentence.len().min(label.end + WITHIN);
+        let measures = label.senses.iter().filter_map(|sense| match sense {
+            Sense::Measure(index) => vocabulary.measures.get(*index),
+            _ => None,
+        });
+        let measures: Vec<_> = measures.filter(|measure| is_told(measure)).collect();
+        // The first number in its unit: "disk usage of db-2: 97 %".
+        let number = (label.end..until).find_map(|at| {
+            let (value, glued) = split_number(&sentence[at].text)?;
+            let unit = match glued {
+                "" => unit_after(text, sentence, at),
+                glued => glued.to_owned(),
+            };
+            let in_its_unit = |measure: &&'v BoundedMeasure| {
+                Some((*measure, in_unit(value, &unit, "", measure.unit)?))
+            };
+            let found: Vec<_> = measures.iter().filter_map(in_its_unit).collect();
+            (!found.is_empty()).then_some((at, found))
+        });
+        let Some((number, values)) = number else {
+            continue;
+        };
+        // Of two labels the nearer one has the number.
+        let between = |other: &&SensedPhrase<'_>| other.first < number;
+        let nearer = found[index + 1..].iter().filter(between).any(|other| {
+            ends(other) || other.senses.iter().any(|s| matches!(s, Sense::Measure(_)))
+        });
+        if nearer {
+            continue;
+        }
+        let beyond = values.into_iter().find(|(measure, value)| {
+            let denied = |word: &String| whole.contains(&format!(" {word} "));
+            !measure.unless.iter().any(denied)
+                && (measure.above.is_some_and(|bound| *value > bound)
+                    || measure.below.is_some_and(|bound| *value < bound))
+        });
+        if let Some((measure, _)) = beyond {
+            return Some(measure);
+        }
+    }
+    None
+}
+
+/// True for a measure that sentences tell: its unit sets its numbers apart.
+const fn is_told(measure: &BoundedMeasure) -> bool {
+    matches!(measure.unit, MeasureUnit::Percent | MeasureUnit::Seconds) && !measure.tone
+}
+
+/// Number and unit of a word such as `12.4` or `4.8s`.
+fn split_number(word: &str) -> Option<(f64, &str)> {
+    let unit = word.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+    let digits = &word[..word.len() - unit.len()];
+    Some((digits.replace(',', "").parse().ok()?, unit))
+}
+
+/// Unit behind a number: a sign, or the next word.
+fn unit_after(text: &str, sentence: &[MeaningWord], number: usize) -> String {
+    let rest = text[sentence[number].end..].trim_start();
+    if rest.starts_with('%') {
+        return "%".to_owned();
+    }
+    let next = sentence.get(number + 1);
+    let joined = next.filter(|next| text[sentence[number].end..next.start].trim().is_empty());
+    joined.map_or_else(String::new, |next| next.text.clone())
+}
+
+/// Number of a value in a unit, as on the screen and as a number; the label may
+/// name the unit.
+pub(in crate::offline) fn quantity_in(
+    value: &str,
+    label: &str,
+    unit: MeasureUnit,
+) -> Option<(String, f64)> {
+    let (number, written) = quantity(value)?;
+    let number = in_unit(number, written, label, unit)?;
+    let digits = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',');
+    let from = value.find(digits)?;
+    let rest = &value[from..];
+    let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
+    Some((rest[..end].trim_end_matches(['.', ',']).to_owned(), number))
+}
+
 /// First number of a value that is a number and a unit at most.
 fn quantity(text: &str) -> Option<(f64, &str)> {
     let text = text.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '-' && c != '.');
@@ -63,31 +208,38 @@ fn quantity(text: &str) -> Option<(f64, &str)> {
         .map_or(text.len(), |(at, _)| at);
     let number: f64 = text[..end].replace(',', "").parse().ok()?;
     let unit = text[end..].trim();
-    (unit.chars().count() <= 8).then_some((number, unit))
+    (unit.chars().count() <= LONGEST_UNIT).then_some((number, unit))
 }
 
 /// A number in the unit of a measure; the label may name the unit too.
 fn in_unit(number: f64, unit: &str, label: &str, wanted: MeasureUnit) -> Option<f64> {
     let unit = unit.to_lowercase();
+    let unit = unit.split_whitespace().next().unwrap_or_default();
+    let times = |factor: f64| Some(number * factor);
     match wanted {
         MeasureUnit::Percent => {
             let percent = unit.starts_with('%') || unit.is_empty() && label.contains('%');
             percent.then_some(number)
         }
-        MeasureUnit::Seconds => match unit.as_str() {
-            "s" | "sec" | "secs" | "seconds" => Some(number),
-            "ms" => Some(number / 1e3),
-            "m" | "min" => Some(number * 60.0),
+        MeasureUnit::Seconds => match unit {
+            "ms" => times(1e-3),
+            "s" | "sec" | "secs" | "second" | "seconds" => Some(number),
+            "m" | "min" | "mins" | "minute" | "minutes" => times(60.0),
+            "h" | "hr" | "hrs" | "hour" | "hours" => times(3600.0),
             _ => None,
         },
-        MeasureUnit::Days => match unit.as_str() {
+        MeasureUnit::Days => match unit {
+            "h" | "hr" | "hrs" | "hour" | "hours" => times(1.0 / 24.0),
             "" | "d" | "day" | "days" => Some(number),
+            "w" | "week" | "weeks" => times(7.0),
+            "mo" | "month" | "months" => times(30.0),
+            "y" | "year" | "years" => times(365.0),
             _ => None,
         },
-        MeasureUnit::Count => match unit.as_str() {
+        MeasureUnit::Count => match unit {
             "" => Some(number),
-            "k" => Some(number * 1e3),
-            "m" => Some(number * 1e6),
+            "k" => times(1e3),
+            "m" => times(1e6),
             _ => None,
         },
     }

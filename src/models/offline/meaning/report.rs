@@ -1,12 +1,13 @@
 //! Findings of a screen: claims of one problem joined, the worst named.
 
 use watchtower_domain::finding::Severity;
-use watchtower_screen::layout::Layout;
+use watchtower_screen::layout::{ElementContent, Layout};
 use watchtower_screen::picture::Rect;
 
 use super::claims::{Claim, ClaimReason};
 use super::gather::ClaimReader;
 use super::vocabulary::Vocabulary;
+use super::words::{MeaningWord, words};
 use crate::offline::memory::folded;
 
 /// Claims of one kind and reason from which on they are one finding.
@@ -41,6 +42,7 @@ pub(in crate::offline) fn findings(
     mut covered: impl FnMut(&[(String, Rect)]) -> bool,
 ) -> Vec<MeaningFinding> {
     let mut claims: Vec<Claim> = Vec::new();
+    let mut reported: Vec<Claim> = Vec::new();
     for claim in ClaimReader::read(vocabulary, layout) {
         let known = claims.iter().any(|known| {
             known.reason == claim.reason
@@ -49,7 +51,12 @@ pub(in crate::offline) fn findings(
                     .iter()
                     .any(|quote| claim.quotes.contains(quote))
         });
-        if !known && !covered(&claim.quotes) {
+        if known {
+            continue;
+        }
+        if covered(&claim.quotes) {
+            reported.push(claim);
+        } else {
             claims.push(claim);
         }
     }
@@ -64,11 +71,14 @@ pub(in crate::offline) fn findings(
             || !claim.quotes.iter().any(|(_, rect)| places.contains(rect))
     });
     // A count beside the rows that it counts is no second problem.
-    let counts_rows = |count: &Claim| {
-        claims.iter().any(|other| {
-            other.kind == count.kind
-                && matches!(other.reason, ClaimReason::Open(_) | ClaimReason::State(_))
-        })
+    let mut counts_rows = |count: &Claim| {
+        let mut rows = claims.iter().chain(&reported);
+        let alike = rows.any(|row| match &row.reason {
+            ClaimReason::Open(_) => row.kind == count.kind,
+            ClaimReason::State(state) => row.kind == count.kind || names(&count.subject, state),
+            _ => false,
+        });
+        alike || listed_by_rules(layout, &count.subject, &mut covered)
     };
     let kept: Vec<bool> = claims
         .iter()
@@ -102,6 +112,36 @@ pub(in crate::offline) fn findings(
     found.sort_by_key(|finding| finding.severity);
     found.truncate(MOST_FINDINGS);
     found
+}
+
+/// True if a rule reports rows of a table that are in the state that a label
+/// counts.
+fn listed_by_rules(
+    layout: &Layout,
+    label: &str,
+    covered: &mut impl FnMut(&[(String, Rect)]) -> bool,
+) -> bool {
+    let tables = layout
+        .elements
+        .iter()
+        .filter_map(|element| match &element.content {
+            ElementContent::Table(table) => Some(table),
+            _ => None,
+        });
+    let cells = tables.flat_map(|table| table.rows.iter().flatten());
+    let states = cells.filter(|cell| words(&cell.text).len() == 1 && names(label, &cell.text));
+    let mut places = states.map(|cell| (cell.text.clone(), cell.rect));
+    places.any(|place| covered(&[place]))
+}
+
+/// True if a label counts what is in a state: "Checks failed" and "FAIL".
+fn names(label: &str, state: &str) -> bool {
+    const STEM: usize = 4;
+    let stem = |word: &MeaningWord| word.text.chars().take(STEM).collect::<String>();
+    let telling = |word: &&MeaningWord| word.text.chars().count() >= STEM;
+    let (label, state) = (words(label), words(state));
+    let mut stems = label.iter().filter(telling).map(stem);
+    stems.any(|known| state.iter().any(|word| stem(word) == known))
 }
 
 /// True if two claims are of one problem, or of many alike.
@@ -138,7 +178,11 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
     let title = match &worst.reason {
         ClaimReason::Told => said.clone(),
         ClaimReason::Count => format!("{}: {}", worst.subject, said),
-        ClaimReason::State(_) if worst.subject.is_empty() && count == 1 => said.clone(),
+        ClaimReason::State(_) | ClaimReason::Measure(_)
+            if worst.subject.is_empty() && count == 1 =>
+        {
+            said.clone()
+        }
         ClaimReason::State(_) if worst.subject.is_empty() => format!("{count} failed: {said}"),
         ClaimReason::State(_) | ClaimReason::Measure(_) if count == 1 => {
             format!("{}: {said}", worst.subject)

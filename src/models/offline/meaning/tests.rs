@@ -4,6 +4,7 @@ use watchtower_screen::picture::Picture;
 
 use super::vocabulary::Strength;
 use super::*;
+use crate::offline::elements::painted;
 use crate::offline::rules::Rules;
 use crate::offline::screen::drawn;
 
@@ -95,7 +96,8 @@ fn sentences_tell_what_is_and_not_what_could_be() {
 /// Titles of the findings on a screen drawn in characters.
 fn titles(screen: &str) -> Vec<String> {
     let rules = rules();
-    let layout = Layout::of(&drawn(screen), &Picture::grey(1920, 1080));
+    let (lines, picture) = painted(screen);
+    let layout = Layout::of(&lines, &picture);
     let found = findings(&rules.vocabulary, &layout, |_| false);
     found.into_iter().map(|finding| finding.title).collect()
 }
@@ -172,4 +174,57 @@ images        0          0         412
 comments      0          0         1,204";
     assert_eq!(titles(rules), [""; 0]);
     assert_eq!(titles(queue), [""; 0]);
+}
+
+#[test]
+fn outcome_of_an_event_that_was_not_read_names_nobody() {
+    let screen = "\
+Time      Host    Message                              Outcome
+09:12:01  edge-4  Session opened for user o.brandt     success
+09:12:07  edge-4                                       {red}failure
+09:12:40  edge-4  Session closed for user o.brandt     success";
+    assert_eq!(titles(screen), [""; 0]);
+    let read = screen.replace(
+        "edge-4                         ",
+        "edge-4  Disk check of volume a ",
+    );
+    assert_eq!(titles(&read), ["Disk check of volume a: failure"]);
+}
+
+#[test]
+fn result_counts_beside_a_time_of_the_last_run() {
+    let screen = "\
+Job           Last run     Took     Last result
+payroll-sync  Today 02:10  41 min   Success
+ledger-sync   Today 03:20  3 min    {red}Failed
+mail-sync     Today 03:25  3 min    Success";
+    assert_eq!(titles(screen), ["ledger-sync: Failed"]);
+}
+
+#[test]
+fn numbers_in_sentences_are_measured() {
+    let rules = rules();
+    for (text, expected) in [
+        (
+            "The p99 latency of search is 4.8 s now",
+            Some("tail latency"),
+        ),
+        ("5xx error rate 12.4% is above 1%", Some("errors")),
+        ("CPU utilization is at 99%", Some("usage")),
+        (
+            "Error budget 3.1% left, gone in 2 hours",
+            Some("error budget"),
+        ),
+        ("Replication lag of db-1: 412 s", Some("replication lag")),
+        ("The p99 latency of search is 480 ms now", None),
+        ("Alert when the error rate is above 5%", None),
+        ("Memory available 98%", None),
+        ("CPU threshold 95%", None),
+        ("Error rate recovered: 0.2% after 12%", None),
+        ("Discount of 97% on all items", None),
+    ] {
+        let told = numbers::told_measures(&rules.vocabulary, text);
+        let name = told.first().map(|(measure, _)| measure.name.as_str());
+        assert_eq!(name, expected, "{text}");
+    }
 }

@@ -136,7 +136,7 @@ pub(in crate::offline) enum Strength {
 
 /// Unit of a measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) enum MeasureUnit {
+pub(in crate::offline) enum MeasureUnit {
     #[serde(rename = "%")]
     Percent,
     #[serde(rename = "s")]
@@ -145,6 +145,16 @@ pub(super) enum MeasureUnit {
     Days,
     #[serde(rename = "count")]
     Count,
+}
+
+impl MeasureUnit {
+    /// Units by the names of files.
+    pub(in crate::offline) const NAMES: [(&str, Self); 4] = [
+        ("%", Self::Percent),
+        ("s", Self::Seconds),
+        ("days", Self::Days),
+        ("count", Self::Count),
+    ];
 }
 
 /// Kind of problem: who owns it, and as which category it is reported.
