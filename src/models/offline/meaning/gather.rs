@@ -249,18 +249,6 @@ impl<'a> ClaimReader<'a> {
         let claims = row.claims(self.vocabulary);
         let none = claims.is_empty();
         self.claims.extend(claims);
-        if none && row.title.is_none() {
-            // Pairs of nothing that has a name: each number is its label's.
-            for (pair, cell) in pairs.iter().zip(&row.cells) {
-                let row = LabelledRow {
-                    cells: vec![cell.clone()],
-                    title: Some(&pair.key),
-                    possible: row.possible,
-                    ..LabelledRow::default()
-                };
-                self.claims.extend(row.measured(self.vocabulary, None));
-            }
-        }
         for pair in pairs {
             let claim = counted(self.vocabulary, (&pair.key, &pair.value), &around);
             self.claims.extend(claim);
