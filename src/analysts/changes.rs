@@ -70,10 +70,15 @@ pub(super) fn since(
     let size = (frame.picture.width, frame.picture.height);
     let last = last.filter(|last| last.size == size);
     let text = frame.text.as_deref().unwrap_or_default();
+    let told = |indexes: &[usize]| match agent.plain_text {
+        true => plain(text, indexes),
+        false => structured(frame, text, indexes),
+    };
     let Some(last) = last else {
         return ScreenChanges {
             first: true,
-            appeared: structured(frame, text, &(0..text.len()).collect::<Vec<_>>()),
+            plain: agent.plain_text,
+            appeared: told(&(0..text.len()).collect::<Vec<_>>()),
             ..ScreenChanges::default()
         };
     };
@@ -88,9 +93,16 @@ pub(super) fn since(
             Frames::Changed => regions(frame, last.scene, agent.max_regions),
             Frames::Full => Vec::new(),
         },
-        appeared: structured(frame, text, &diff.appeared),
+        plain: agent.plain_text,
+        appeared: told(&diff.appeared),
         vanished: vanished.map(|line| line.text.clone()).collect(),
     }
+}
+
+/// Lines as OCR read them.
+fn plain(text: &[TextLine], indexes: &[usize]) -> Vec<String> {
+    let lines = indexes.iter().filter_map(|index| text.get(*index));
+    lines.map(|line| line.text.clone()).collect()
 }
 
 /// Rows, labels with values, and texts of the layout that hold any of these
@@ -187,6 +199,23 @@ mod tests {
         let then = since(Some(&Looked::at(&before)), &after, &agent);
         assert_eq!(then.appeared, ["checkout | Failed | 3d"]);
         assert_eq!(then.vanished, ["Running"]);
+        // Without the structure, for comparison.
+        let plain = AgentConfig {
+            plain_text: true,
+            ..agent
+        };
+        let first = since(None, &before, &plain);
+        assert_eq!(
+            first.appeared,
+            [
+                "Name", "State", "Age", "checkout", "Running", "3d", "cart", "Running", "9d"
+            ]
+        );
+        let then = since(Some(&Looked::at(&before)), &after, &plain);
+        assert_eq!(
+            (then.plain, then.appeared),
+            (true, vec!["Failed".to_owned()])
+        );
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub struct AgentConfig {
     /// enlarged (at most `max_regions`), or the whole frame alone.
     pub frames: Frames,
     pub max_regions: usize,
+    /// Flag: text line by line, without the structure of the screen. Not in the
+    /// file: an evaluation compares both.
+    pub plain_text: bool,
     pub enabled: bool,
 }
 
@@ -99,6 +102,7 @@ impl AgentConfig {
             priority: Priority::default(),
             frames: Frames::Changed,
             max_regions: 4,
+            plain_text: false,
             enabled: true,
         }
     }
@@ -198,13 +202,6 @@ impl Panel {
 
     pub fn enabled(&self) -> impl Iterator<Item = &AgentConfig> {
         self.agents.iter().filter(|agent| agent.enabled)
-    }
-
-    /// Watches whose analyst is enabled.
-    pub fn active_watches(&self) -> impl Iterator<Item = &WatchConfig> {
-        let enabled =
-            |watch: &&WatchConfig| self.enabled().any(|agent| agent.name() == watch.agent);
-        self.watches.iter().filter(enabled)
     }
 
     /// Frames the enabled analysts need. Without any, only the watchdog needs

@@ -197,6 +197,10 @@ pub struct LookArgs {
     /// Record model responses to this file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Give hosted models the text line by line, without the rows of tables and
+    /// the labels of values, to compare their findings.
+    #[arg(long)]
+    plain_text: bool,
 }
 
 impl LookArgs {
@@ -225,6 +229,7 @@ impl From<LookArgs> for ReplaySettings {
             out: args.out,
             cassette: args.cassette,
             record: args.record,
+            plain_text: args.plain_text,
         }
     }
 }
@@ -338,6 +343,8 @@ pub struct ReplaySettings {
     pub cassette: Option<PathBuf>,
     /// Cassette that model responses are recorded to.
     pub record: Option<PathBuf>,
+    /// Flag: text line by line, without the structure of the screen.
+    pub plain_text: bool,
 }
 
 #[cfg(test)]

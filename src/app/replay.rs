@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
+use watchtower_analysts::series::SeriesRecorder;
 use watchtower_analysts::settings::{AgentConfig, Priority};
-use watchtower_analysts::{Agent, AgentContext, AgentSpec, ChainLink, ModelChain, Policy};
+use watchtower_analysts::{
+    Agent, AgentContext, AgentSet, AgentSpec, ChainLink, ModelChain, Policy,
+};
 use watchtower_base::stream_name::StreamName;
 use watchtower_base::text::counted;
 use watchtower_codec as codec;
@@ -45,7 +48,7 @@ struct ReplayResult {
     incidents: u64,
     metrics: Arc<ScreenMetrics>,
     board: AgentBoard,
-    counters: Vec<(AgentConfig, Arc<TokenCounter>)>,
+    counters: Vec<(AgentConfig, Arc<TokenCounter>, Arc<TokenCounter>)>,
     /// Latency of each finding from its frame on: OCR and scans, one after
     /// another.
     latencies: Vec<Duration>,
@@ -97,11 +100,19 @@ pub(super) async fn eval(
     scores.news = run.metrics.ocr_news.get();
     let at_intervals = (run.length.as_secs_f64() / every.as_secs_f64()).ceil() as u64;
     let statuses = run.board.agents();
-    for (marks, (agent, counter)) in scores.agents.iter_mut().zip(&run.counters) {
-        let (frames, tokens) = counter.read();
+    let counters = scores.agents.iter_mut().zip(&run.counters);
+    for (marks, (agent, structured, plain)) in counters {
+        let (frames, tokens_structured) = structured.read();
+        let (_, tokens_plain) = plain.read();
+        let tokens = match settings.plain_text {
+            true => tokens_plain,
+            false => tokens_structured,
+        };
         marks.sent = ModelInput {
             frames,
             tokens,
+            tokens_structured,
+            tokens_plain,
             frames_at_intervals: at_intervals,
             tokens_at_intervals: at_intervals
                 * watchtower_models::prompt::least_tokens(&agent.persona),
@@ -112,6 +123,8 @@ pub(super) async fn eval(
         let all = &mut scores.all;
         all.sent.frames += frames;
         all.sent.tokens += tokens;
+        all.sent.tokens_structured += tokens_structured;
+        all.sent.tokens_plain += tokens_plain;
         all.sent.frames_at_intervals += marks.sent.frames_at_intervals;
         all.sent.tokens_at_intervals += marks.sent.tokens_at_intervals;
         all.looks += marks.looks;
@@ -138,7 +151,10 @@ async fn run(
     let metrics = Arc::new(ScreenMetrics::default());
     let frames = FrameBus::new();
     let (members, board, budget) = build_agents::build(config)?;
-    let members = on_tape(members, settings)?;
+    let mut members = on_tape(members, settings)?;
+    for member in &mut members {
+        member.config.plain_text = settings.plain_text;
+    }
     let names: Vec<_> = members
         .iter()
         .map(|member| member.config.name().to_owned())
@@ -168,18 +184,28 @@ async fn run(
         counters: Vec::new(),
         latencies: Vec::new(),
     };
+    let mut series = reader
+        .is_some()
+        .then(|| series_recorder(config, &members, &context));
+    if let Some(series) = &mut series {
+        series.begin().await;
+    }
     let mut players = Vec::new();
     for member in members {
-        // Each analyst gets a second one that only counts the tokens of a
-        // hosted model.
-        let counter = Arc::new(TokenCounter::default());
-        run.counters
-            .push((member.config.clone(), Arc::clone(&counter)));
-        let gauged = gauged(&member, counter, config);
-        players.push(ReplayAgent {
-            gauges: true,
-            ..ReplayAgent::new(gauged, with_own_counters(&context))
+        // Each analyst gets two more that only count the tokens of a hosted
+        // model: of text with its structure, and without.
+        let counters = [false, true].map(|plain_text| {
+            let counter = Arc::new(TokenCounter::default());
+            let gauged = gauged(&member, Arc::clone(&counter), plain_text, config);
+            players.push(ReplayAgent {
+                gauges: true,
+                ..ReplayAgent::new(gauged, with_own_counters(&context))
+            });
+            counter
         });
+        let [structured, plain] = counters;
+        run.counters
+            .push((member.config.clone(), structured, plain));
         players.push(ReplayAgent::new(member, context.clone()));
     }
     drop(context);
@@ -199,6 +225,11 @@ async fn run(
             while reader.read_next().await {}
         }
         let mut spent = begun.elapsed();
+        if let Some(series) = &mut series {
+            let begun = Instant::now();
+            series.turn(at).await;
+            run.take(&mut receiver, spent + begun.elapsed(), &mut on_finding);
+        }
         for player in &mut players {
             let begun = Instant::now();
             player.look(at).await;
@@ -206,20 +237,21 @@ async fn run(
                 continue;
             }
             spent += begun.elapsed();
-            let before = run.seen.len();
-            take(&mut receiver, &mut run.seen, &mut on_finding);
-            run.latencies
-                .resize(run.latencies.len() + run.seen.len() - before, spent);
+            run.take(&mut receiver, spent, &mut on_finding);
         }
     }
     run.length = film.await.context("the decoder failed")??;
+    if let Some(series) = &mut series {
+        let end = SignedDuration::try_from(run.length).unwrap_or_default();
+        series.finish(codec::RECORDED_AT + end).await;
+    }
     let query = IncidentQuery {
         limit: MOST_INCIDENTS,
         ..IncidentQuery::default()
     };
     let incidents = findings.read(move |store| store.incidents(&query));
     run.incidents = incidents.await?.items.len() as u64;
-    drop((publisher, players, reader, findings));
+    drop((publisher, players, reader, series, findings));
     let _ = tokio::task::spawn_blocking(|| writer.join()).await;
     Ok(run)
 }
@@ -289,13 +321,22 @@ fn on_tape(
     Ok(members)
 }
 
-fn gauged(member: &AgentSpec, counter: Arc<TokenCounter>, config: &Config) -> AgentSpec {
+fn gauged(
+    member: &AgentSpec,
+    counter: Arc<TokenCounter>,
+    plain_text: bool,
+    config: &Config,
+) -> AgentSpec {
     let policy = Policy {
         redact: config.panel.model.redact,
         ..member.chain.first().policy.clone()
     };
+    let config = AgentConfig {
+        plain_text,
+        ..member.config.clone()
+    };
     AgentSpec {
-        config: member.config.clone(),
+        config,
         chain: alone(counter, policy),
     }
 }
@@ -362,19 +403,43 @@ fn film(file: PathBuf, period: Duration) -> (Film, mpsc::Receiver<(Picture, Medi
     (film, pictures)
 }
 
-fn take(
-    receiver: &mut broadcast::Receiver<Arc<Finding>>,
-    seen: &mut Vec<TimedFinding>,
-    on_finding: &mut impl FnMut(&TimedFinding),
-) {
-    // Drained at every frame, so that the channel never overflows.
-    while let Ok(finding) = receiver.try_recv() {
-        let at = finding.observed_at.duration_since(codec::RECORDED_AT);
-        let new = TimedFinding {
-            seconds: at.as_secs_f64(),
-            finding: Finding::clone(&finding),
-        };
-        on_finding(&new);
-        seen.push(new);
+/// Recorder of the numbers on the screen, for the watches; it goes by the
+/// recording's time.
+fn series_recorder(
+    config: &Config,
+    members: &[AgentSpec],
+    context: &AgentContext,
+) -> SeriesRecorder {
+    let panel = &config.panel;
+    let agents = AgentSet {
+        members: members.into(),
+        panel: panel.exchange.clone(),
+        ask_service: None,
+        ask_language: panel.model.language.clone(),
+        watches: panel.active_watches().cloned().collect(),
+    };
+    let redact = panel.model.redact.at_home(true);
+    SeriesRecorder::new(context, watch::Sender::new(agents).subscribe(), redact)
+}
+
+impl ReplayResult {
+    /// Takes the new findings, which took this long.
+    fn take(
+        &mut self,
+        receiver: &mut broadcast::Receiver<Arc<Finding>>,
+        spent: Duration,
+        on_finding: &mut impl FnMut(&TimedFinding),
+    ) {
+        // Drained at every frame, so that the channel never overflows.
+        while let Ok(finding) = receiver.try_recv() {
+            let at = finding.observed_at.duration_since(codec::RECORDED_AT);
+            let new = TimedFinding {
+                seconds: at.as_secs_f64(),
+                finding: Finding::clone(&finding),
+            };
+            on_finding(&new);
+            self.seen.push(new);
+            self.latencies.push(spent);
+        }
     }
 }

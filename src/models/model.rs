@@ -125,6 +125,8 @@ pub struct ScreenChanges {
     pub first: bool,
     /// Changed parts of the newest frame, to be enlarged, the largest first.
     pub regions: Vec<Rect>,
+    /// Flag: lines as OCR read them, not the rows and labels of the layout.
+    pub plain: bool,
     /// Lines of text, redacted.
     pub appeared: Vec<String>,
     pub vanished: Vec<String>,

@@ -103,12 +103,20 @@ pub fn question(request: &ObserveQuestion, frame: &RedactedFrame) -> String {
     let reported: Vec<String> = (1..).zip(&memory.reported).map(remembered).collect();
     let lines = news.appeared.iter().chain(&news.vanished);
     let mark = mark(frame, lines.chain(&reported).chain(&memory.not_sure));
-    let appeared = if news.first {
-        "text on the screen, read by OCR"
-    } else {
-        "text that appeared since you last looked, read by OCR, with bars between the cells of a row"
+    let appeared = match news.first {
+        true => "text on the screen, read by OCR",
+        false => "text that appeared since you last looked, read by OCR",
     };
-    block(&mut text, &mark, appeared, &news.appeared);
+    let bars = match news.plain {
+        true => "",
+        false => ", with bars between the cells of a row",
+    };
+    block(
+        &mut text,
+        &mark,
+        &format!("{appeared}{bars}"),
+        &news.appeared,
+    );
     block(
         &mut text,
         &mark,
@@ -277,6 +285,7 @@ mod tests {
                 width: 1,
                 height: 1,
             }],
+            plain: false,
             appeared: vec![
                 "Failed password\u{1b}[2J".to_owned(),
                 "[masked JWT]".to_owned(),

@@ -24,4 +24,6 @@ mod serve;
 mod store;
 mod stream_context;
 mod streams;
+mod told_structure;
 mod watchdog;
+mod watches;

@@ -8,6 +8,7 @@ use crate::common::encoder::Encoder;
 use crate::common::serve::{Setup, TestServer};
 
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
+const BOLD: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
 /// Seconds of the drawn stream: normal, outside, normal, covered.
 const OUTSIDE: u32 = 15;
 const NORMAL: u32 = 45;
@@ -35,7 +36,7 @@ agent = "DevOps"
 "#;
 
 /// Text drawn from one second on until before another.
-fn text(line: u32, text: &str, from: u32, until: u32) -> String {
+pub(crate) fn text(line: u32, text: &str, from: u32, until: u32) -> String {
     let text = text.replace(':', "\\:");
     let y = 80 + line * 90;
     format!(
@@ -50,7 +51,7 @@ fn bare(label: &Value) -> String {
     label.chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
-async fn series(server: &TestServer, query: &str) -> Vec<Value> {
+pub(crate) async fn series(server: &TestServer, query: &str) -> Vec<Value> {
     let page = server.json(&format!("/api/series?{query}")).await;
     page["items"].as_array().unwrap().clone()
 }
@@ -66,6 +67,17 @@ async fn values(server: &TestServer, series: &Value) -> Vec<Option<f64>> {
     let mut values: Vec<_> = whole.map(|item| item["mean"].as_f64()).collect();
     values.dedup();
     values
+}
+
+/// Seconds from the time that a finding says the value was outside since, to the
+/// picture it was made on.
+fn lasted(finding: &Value) -> i64 {
+    let detail = finding["detail"].as_str().unwrap();
+    let (_, since) = detail.rsplit_once("since ").unwrap();
+    let since: jiff::Timestamp = since.trim_end_matches('.').parse().unwrap();
+    let seen: jiff::Timestamp = finding["observed_at"].as_str().unwrap().parse().unwrap();
+    // The text has whole seconds.
+    seen.as_second() - since.as_second()
 }
 
 #[tokio::test]
@@ -93,6 +105,8 @@ async fn a_watched_number_is_reported_once_after_its_time_and_its_end_is_told() 
         (&"DevOps".into(), &"high".into())
     );
     assert_eq!(finding["model"]["name"], "watch");
+    let lasted = lasted(&finding);
+    assert!((6..20).contains(&lasted), "after its time: {lasted} s");
     let quotes = finding["evidence"].as_array().unwrap();
     let quoted: String = quotes
         .iter()
@@ -178,16 +192,39 @@ async fn a_watched_number_is_reported_once_after_its_time_and_its_end_is_told() 
     assert!(!all.contains("hunter2"), "{all}");
 }
 
+/// Seconds of the held page of the demo until its p99 is drawn as normal.
+const HELD: u32 = 20;
+
+/// Page of the demo with its metrics, held, whose p99 latency becomes normal.
+fn metrics_page(folder: &std::path::Path) -> String {
+    let still = folder.join("metrics.png");
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-ss", "22", "-i"])
+        .arg(crate::common::encoder::demo())
+        .args(["-frames:v", "1"])
+        .arg(&still)
+        .status();
+    assert!(made.unwrap().success());
+    // Over "4.8 s" of the card.
+    let from = format!("enable='gte(t,{HELD})'");
+    format!(
+        "movie={},loop=loop=-1:size=1,setpts=N/5/TB,fps=5,\
+         drawbox=x=415:y=205:w=200:h=70:color=0x171a1e:t=fill:{from},\
+         drawtext=fontfile={BOLD}:text='0.3 s':x=419:y=218:fontsize=48:fontcolor=0x6fdc8c:{from}",
+        still.display()
+    )
+}
+
 #[tokio::test]
-async fn the_numbers_of_the_demo_are_series() {
-    let watch = "[[watch]]\nlabel = \"p99 latency\"\nabove = \"800 ms\"\nfor = \"2s\"\nagent = \"DevOps\"\n";
+async fn the_numbers_of_the_demo_are_series_and_its_p99_is_watched() {
+    let watch = "[[watch]]\nlabel = \"p99 latency\"\nabove = \"800 ms\"\nfor = \"5s\"\nagent = \"DevOps\"\n";
     let shipped =
         std::fs::read_to_string(crate::common::serve::root().join("agents.toml")).unwrap();
     let server = Setup::new()
         .agents(&format!("{shipped}\n{watch}"))
         .start()
         .await;
-    let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     // As demo/labels.json has them.
     for (label, unit, value) in [
         ("Failed logins, 1 minute", "none", 48.0),
@@ -202,11 +239,29 @@ async fn the_numbers_of_the_demo_are_series() {
         });
         assert_eq!(found.await["value"], value, "{label}");
     }
-    let told = server.until("the watch", async |server| {
-        let mut told = server.findings().into_iter();
-        told.rfind(|finding| finding["model"]["name"] == "watch")
-    });
-    assert_eq!(told.await["title"], "p99 latency above 800 ms: 4.8 s");
+    drop(publisher);
+
+    // The demo never shows it normal.
+    let graph = metrics_page(server.folder.path());
+    let _publisher = Encoder::drawn(&server.rtmp_url("live/held"), &graph);
+    let told = |server: &TestServer| -> Vec<Value> {
+        let mut told = server.findings();
+        told.retain(|finding| finding["model"]["name"] == "watch" && finding["stream"] == "held");
+        told
+    };
+    let finding = server
+        .until("the watch", async |server| told(server).pop())
+        .await;
+    assert_eq!(finding["title"], "p99 latency above 800 ms: 4.8 s");
+    assert!((5..20).contains(&lasted(&finding)), "{finding}");
+    server
+        .until("its end", async |server| {
+            let log = server.log("devops.log");
+            log.contains("back to normal: p99 latency 300 ms, from ")
+                .then_some(())
+        })
+        .await;
+    assert_eq!(told(&server).len(), 1, "once");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 pub mod settings;
 
 mod report;
+mod restore;
 mod tracker;
 mod watch;
 
@@ -26,18 +27,18 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_base::stream_name::StreamName;
-use watchtower_domain::series::SeriesName;
 use watchtower_record::Record;
-use watchtower_record::store::{SampleQuery, SeriesBatch, SeriesQuery};
+use watchtower_record::store::{FiredWatch, Readers, SeriesBatch, WatchEnd};
 use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::redact::{Redact, RedactedFrame};
 use watchtower_screen::series::numbers_of;
 
 use self::report::WatchReport;
-use self::settings::{WatchCondition, WatchConfig};
+use self::restore::{FiredWatches, restored};
+use self::settings::WatchConfig;
 use self::tracker::SeriesTracker;
-use self::watch::{BASELINE, WatchChange, WatchState};
+use self::watch::{WatchChange, WatchState, watch_ids};
 use crate::metrics::AnalystMetrics;
 use crate::{AgentContext, AgentSet};
 
@@ -47,10 +48,6 @@ const EVERY: Duration = Duration::from_secs(1);
 const WRITE_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// Maximum streams remembered; the one read longest ago is forgotten.
 const MOST_STREAMS: usize = 256;
-/// Step of the history that a baseline begins with, in seconds.
-const HISTORY_STEP: u32 = 10;
-/// Series searched for the one whose history is wanted.
-const MOST_NAMESAKES: usize = 1000;
 
 /// Recorder of series, and judge of the watches.
 #[derive(Debug)]
@@ -61,6 +58,11 @@ pub struct SeriesRecorder {
     agents: watch_channel::Receiver<AgentSet>,
     redact: Redact,
     streams: HashMap<StreamName, StreamSeries>,
+    /// Watches in force, and the identity of each.
+    watches: Arc<[WatchConfig]>,
+    ids: Vec<String>,
+    /// Watches that fired on series which were not on a screen since.
+    fired: FiredWatches,
     written: Timestamp,
 }
 
@@ -73,8 +75,25 @@ struct StreamSeries {
     states: HashMap<StateKey, WatchState>,
 }
 
-/// Watch, as it is configured, and series.
-type StateKey = (usize, String);
+/// Identity of a watch, and key of the series.
+type StateKey = (String, String);
+
+impl StreamSeries {
+    /// Watches that fired on its series and have not cleared.
+    fn fired(&self, stream: &StreamName) -> Vec<FiredWatch> {
+        let fired = self.states.iter().filter_map(|((watch, key), state)| {
+            let (incident, since) = state.fired()?;
+            Some(FiredWatch {
+                watch: watch.clone(),
+                stream: stream.clone(),
+                key: key.clone(),
+                incident,
+                since,
+            })
+        });
+        fired.collect()
+    }
+}
 
 impl SeriesRecorder {
     /// Creates the recorder; numbers are read with secrets redacted at least.
@@ -90,16 +109,19 @@ impl SeriesRecorder {
             agents,
             redact: redact.max(Redact::Secrets),
             streams: HashMap::new(),
-            written: Timestamp::now(),
+            watches: Arc::default(),
+            ids: Vec::new(),
+            fired: FiredWatches::default(),
+            written: Timestamp::MIN,
         }
     }
 
     /// Runs until the shutdown; what was seen last is written then.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut changes = self.frames.changes();
-        let mut watches = self.watches();
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.begin().await;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -109,19 +131,36 @@ impl SeriesRecorder {
                 }
                 _ = ticks.tick() => self.confirm(),
             }
-            let now = self.watches();
-            if now != watches {
-                self.carry_over(&watches, &now);
-                watches = now;
-            }
-            self.judge(&watches).await;
-            self.write(false).await;
+            self.follow_watches().await;
+            self.judge().await;
+            self.write(Timestamp::now(), false).await;
         }
-        self.write(true).await;
+        self.finish(Timestamp::now()).await;
     }
 
-    fn watches(&mut self) -> Arc<[WatchConfig]> {
-        Arc::clone(&self.agents.borrow_and_update().watches)
+    /// Takes up the watches that fired before a restart.
+    pub async fn begin(&mut self) {
+        match self.findings.read(Readers::fired_watches).await {
+            Ok(fired) => self.fired = FiredWatches::new(fired),
+            Err(error) => tracing::error!(%error, "failed to read the watches that fired"),
+        }
+        self.watches = Arc::clone(&self.agents.borrow_and_update().watches);
+        self.ids = watch_ids(&self.watches);
+        self.end_removed().await;
+    }
+
+    /// Takes what is on the screens at a time, where time is not the clock's: in
+    /// a replay.
+    pub async fn turn(&mut self, now: Timestamp) {
+        self.read_new().await;
+        self.confirm();
+        self.judge().await;
+        self.write(now, false).await;
+    }
+
+    /// Writes what was seen last.
+    pub async fn finish(&mut self, now: Timestamp) {
+        self.write(now, true).await;
     }
 
     /// Takes the numbers of the frames read since the last time.
@@ -169,66 +208,98 @@ impl SeriesRecorder {
                 |known: &StreamSeries| known.frame.as_ref().map(|frame| frame.captured_at);
             let gone = self.streams.iter().filter(|(name, _)| !live.contains(name));
             let oldest = gone.min_by_key(|(_, known)| read_at(known));
-            if let Some(name) = oldest.map(|(name, _)| name.clone()) {
-                self.streams.remove(&name);
+            if let Some(name) = oldest.map(|(name, _)| name.clone())
+                && let Some(known) = self.streams.remove(&name)
+            {
+                self.fired.extend(known.fired(&name));
             }
         }
     }
 
-    /// Keeps the states of watches that are still configured as they were.
-    fn carry_over(&mut self, before: &[WatchConfig], now: &[WatchConfig]) {
-        let place: Vec<Option<usize>> = before
-            .iter()
-            .map(|watch| now.iter().position(|other| other == watch))
-            .collect();
-        for known in self.streams.values_mut() {
-            let states = std::mem::take(&mut known.states);
-            let kept = states.into_iter().filter_map(|((watch, key), state)| {
-                let watch = place.get(watch).copied().flatten()?;
-                Some(((watch, key), state))
-            });
-            known.states = kept.collect();
+    /// Takes over changed watches: a watch that fired is not repeated because
+    /// its limit is another now, and one that was removed ends.
+    async fn follow_watches(&mut self) {
+        let now = Arc::clone(&self.agents.borrow_and_update().watches);
+        if now == self.watches {
+            return;
+        }
+        let ids = watch_ids(&now);
+        let before: HashMap<&String, &WatchConfig> = self.ids.iter().zip(&*self.watches).collect();
+        for (id, watch) in ids.iter().zip(&*now) {
+            if before.get(id).is_none_or(|before| *before == watch) {
+                continue;
+            }
+            for known in self.streams.values_mut() {
+                let changed = known.states.iter_mut().filter(|((of, _), _)| of == id);
+                changed.for_each(|(_, state)| state.reconsider());
+            }
+        }
+        (self.watches, self.ids) = (now, ids);
+        self.end_removed().await;
+    }
+
+    /// Ends what was reported by watches that are no longer configured: nobody
+    /// would tell when the value is back to normal.
+    async fn end_removed(&mut self) {
+        let ids = &self.ids;
+        let mut ended = self.fired.retain(ids);
+        for (stream, known) in &mut self.streams {
+            let gone = known
+                .fired(stream)
+                .into_iter()
+                .filter(|fired| !ids.contains(&fired.watch));
+            ended.extend(gone);
+            known.states.retain(|(id, _), _| ids.contains(id));
+        }
+        for fired in ended {
+            let ended = report::removed(&self.findings, fired).await;
+            if let Err(error) = ended {
+                tracing::error!(error = format!("{error:#}"), "failed to end a watch");
+            }
         }
     }
 
     /// Compares what is on the screens with the watches, and tells what has
     /// changed.
-    async fn judge(&mut self, watches: &[WatchConfig]) {
-        if watches.is_empty() {
+    async fn judge(&mut self) {
+        if self.watches.is_empty() {
             return;
         }
+        let watches = Arc::clone(&self.watches);
         let mut told = Vec::new();
         for (stream, known) in &mut self.streams {
             let here = |watch: &WatchConfig| watch.stream.as_ref().is_none_or(|of| of == stream);
-            for (nth, watch) in watches.iter().enumerate().filter(|(_, watch)| here(watch)) {
+            let all = self.ids.iter().zip(&*watches);
+            for (id, watch) in all.filter(|(_, watch)| here(watch)) {
                 let shown = known.tracker.shown();
                 let named = shown.filter(|(_, number)| {
                     watch.names(&number.name.label) && watch.compares(number.quantity())
                 });
                 for (key, number) in named {
-                    let at = (nth, key.clone());
+                    let at = (id.clone(), key.clone());
                     let state = match known.states.get_mut(&at) {
                         Some(state) => state,
                         None => {
-                            let state = state(&self.findings, watch, key, &number.name).await;
+                            let fired = self.fired.take(id, stream, key);
+                            let state = restored(&self.findings, watch, number, key, fired).await;
                             known.states.entry(at.clone()).or_insert(state)
                         }
                     };
                     if let Some(change) = state.observe(watch, number.value, number.to)
                         && let Some(frame) = &known.frame
                     {
-                        told.push((at, change, number.clone(), Arc::clone(frame)));
+                        told.push((at, watch, change, number.clone(), Arc::clone(frame)));
                     }
                 }
             }
         }
-        for ((nth, key), change, number, frame) in told {
+        for (at, watch, change, number, frame) in told {
             let stream = number.name.stream.clone();
             let report = WatchReport {
-                watch: &watches[nth],
+                watch,
                 number,
                 frame,
-                policy: self.policy(&watches[nth].agent),
+                policy: self.policy(&watch.agent),
                 findings: &self.findings,
                 metrics: &self.metrics,
             };
@@ -244,14 +315,34 @@ impl SeriesRecorder {
                 } => report.clears(incident, since, until).await.map(|()| None),
             };
             let states = self.streams.get_mut(&stream).map(|known| &mut known.states);
-            let Some(state) = states.and_then(|states| states.get_mut(&(nth, key))) else {
+            let Some(state) = states.and_then(|states| states.get_mut(&at)) else {
                 continue;
             };
-            match done {
-                Ok(Some((incident, since))) => state.reported(incident, since),
-                Ok(None) => state.cleared(),
+            let (watch, key) = at;
+            let kept = match done {
+                Ok(Some((incident, since))) => {
+                    state.reported(incident, since);
+                    let fired = FiredWatch {
+                        watch,
+                        stream,
+                        key,
+                        incident,
+                        since,
+                    };
+                    self.findings.write(fired).await
+                }
+                Ok(None) => {
+                    state.cleared();
+                    self.findings.write(WatchEnd { watch, stream, key }).await
+                }
                 // Repeated at the next turn.
-                Err(error) => tracing::error!(%error, "failed to report a watched number"),
+                Err(error) => {
+                    tracing::error!(%error, "failed to report a watched number");
+                    continue;
+                }
+            };
+            if let Err(error) = kept {
+                tracing::error!(%error, "failed to keep the state of a watch");
             }
         }
     }
@@ -267,8 +358,7 @@ impl SeriesRecorder {
     }
 
     /// Writes what is due, and shows it as metrics.
-    async fn write(&mut self, all: bool) {
-        let now = Timestamp::now();
+    async fn write(&mut self, now: Timestamp, all: bool) {
         let waited = now.duration_since(self.written);
         if !all && waited >= SignedDuration::ZERO && waited < WRITE_EVERY {
             return;
@@ -295,41 +385,6 @@ impl SeriesRecorder {
         match self.findings.write(SeriesBatch { runs, at: now }).await {
             Ok(left_out) => drop(self.metrics.dropped_series.inc_by(left_out)),
             Err(error) => tracing::error!(%error, "failed to store the numbers of the screens"),
-        }
-    }
-}
-
-/// State of a watch on a series, with its history if it is judged by that.
-async fn state(findings: &Record, watch: &WatchConfig, key: &str, name: &SeriesName) -> WatchState {
-    if !matches!(watch.condition, WatchCondition::Changes(_)) {
-        return WatchState::default();
-    }
-    let until = Timestamp::now();
-    let length = SignedDuration::from_secs(i64::from(HISTORY_STEP) * BASELINE as i64);
-    let query = SeriesQuery {
-        stream: Some(name.stream.to_string()),
-        label: Some(name.label.clone()),
-        limit: MOST_NAMESAKES,
-        ..SeriesQuery::default()
-    };
-    let key = key.to_owned();
-    let history = findings.read(move |store| {
-        let page = store.series(&query)?;
-        let Some(series) = page.items.into_iter().find(|series| series.key == key) else {
-            return Ok(Vec::new());
-        };
-        store.samples(&SampleQuery {
-            series: series.id,
-            from: until - length,
-            until,
-            step: HISTORY_STEP,
-        })
-    });
-    match history.await {
-        Ok(points) => WatchState::with_history(points.into_iter().map(|point| point.mean)),
-        Err(error) => {
-            tracing::error!(%error, "failed to read the history of a watched number");
-            WatchState::default()
         }
     }
 }

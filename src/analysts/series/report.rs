@@ -6,12 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use watchtower_domain::finding::{Category, Evidence, Finding, FrameRef, ModelRef, Observation};
+use watchtower_domain::finding::{
+    Category, Evidence, Finding, FrameRef, ModelRef, Observation, WATCHTOWER,
+};
 use watchtower_domain::incident::{Note, Status};
 use watchtower_domain::series::Quantity;
 use watchtower_record::Record;
 use watchtower_record::store::{
-    Annotation, FindingQuery, Publication, StatusChange, StoreError, WriteRefusal,
+    Annotation, FindingQuery, FiredWatch, Publication, StatusChange, StoreError, WatchEnd,
+    WriteRefusal,
 };
 use watchtower_screen::frame::Frame;
 
@@ -68,7 +71,8 @@ impl WatchReport<'_> {
         let finding = Finding::new(
             &self.watch.agent,
             self.frame.stream.clone(),
-            self.frame.captured_at,
+            // The frame was read once, and shown until now.
+            self.number.to,
             at,
             observation,
             model,
@@ -196,6 +200,26 @@ impl WatchReport<'_> {
             recommended_action: "Check the cause on the system that this screen shows.".to_owned(),
         }
     }
+}
+
+/// Notes on the incident that its watch is gone, so that its end will not be
+/// told.
+pub(super) async fn removed(findings: &Record, fired: FiredWatch) -> Result<(), WriteRefusal> {
+    let note = Note {
+        by: WATCHTOWER.to_owned(),
+        at: Timestamp::now(),
+        text: "watch removed or disabled: return to normal will not be reported".to_owned(),
+    };
+    let incident = fired.incident;
+    let noted = findings.write(Annotation { incident, note }).await;
+    match noted.map(drop) {
+        Ok(()) | Err(WriteRefusal::NoIncident(_)) => {}
+        Err(error) => return Err(error),
+    }
+    let FiredWatch {
+        watch, stream, key, ..
+    } = fired;
+    findings.write(WatchEnd { watch, stream, key }).await
 }
 
 /// Success too where a person was faster, or retention removed the incident.

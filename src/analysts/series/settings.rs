@@ -8,6 +8,8 @@ use watchtower_domain::finding::{SEVERITIES, Severity};
 use watchtower_domain::series::Unit;
 use watchtower_screen::series::{fold, quantity};
 
+use crate::settings::Panel;
+
 /// `[[watch]]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatchConfig {
@@ -22,6 +24,15 @@ pub struct WatchConfig {
     /// Name of the analyst that reports it.
     pub agent: String,
     pub severity: Severity,
+}
+
+impl Panel {
+    /// Watches whose analyst is enabled.
+    pub fn active_watches(&self) -> impl Iterator<Item = &WatchConfig> {
+        let enabled =
+            |watch: &&WatchConfig| self.enabled().any(|agent| agent.name() == watch.agent);
+        self.watches.iter().filter(enabled)
+    }
 }
 
 /// Condition of a watch.
@@ -124,7 +135,6 @@ fn limit(s: &mut Section<'_>, key: &'static str) -> Option<WatchLimit> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Panel;
 
     #[test]
     fn every_fault_of_a_watch_is_named() {

@@ -1,12 +1,14 @@
 //! State of a watch on one series: fires once after its time, clears with a
 //! margin. Pure, with time passed in.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use watchtower_base::stream_name::StreamName;
 use watchtower_domain::series::Quantity;
+use watchtower_record::store::SeriesPoint;
 use watchtower_screen::series::{PART, fold};
 
 use super::settings::{WatchCondition, WatchConfig};
@@ -94,6 +96,34 @@ impl WatchConfig {
     }
 }
 
+/// Identity of each watch, the same in every run: its stream, label, direction
+/// and analyst. A new limit, time or severity leaves the watch the same; those
+/// that are alike in all of these are numbered.
+pub(super) fn watch_ids(watches: &[WatchConfig]) -> Vec<String> {
+    let mut alike: HashMap<String, usize> = HashMap::new();
+    let id = |watch: &WatchConfig| {
+        let stream = watch.stream.as_ref().map_or("*", StreamName::as_str);
+        let (label, rest) = match watch.label.strip_suffix('*') {
+            Some(start) => (start, "*"),
+            None => (watch.label.as_str(), ""),
+        };
+        let direction = match watch.condition {
+            WatchCondition::Above(_) => "above",
+            WatchCondition::Below(_) => "below",
+            WatchCondition::Changes(_) => "changes",
+        };
+        let agent = watch.agent.to_lowercase();
+        let id = format!("{stream}/{}{rest}/{direction}/{agent}", fold(label));
+        let nth = alike.entry(id.clone()).or_default();
+        *nth += 1;
+        match *nth {
+            1 => id,
+            nth => format!("{id}/{nth}"),
+        }
+    };
+    watches.iter().map(id).collect()
+}
+
 impl WatchState {
     /// State with the values that the series had before, oldest first.
     pub(super) fn with_history(values: impl IntoIterator<Item = f64>) -> Self {
@@ -112,6 +142,25 @@ impl WatchState {
         value: f64,
         at: Timestamp,
     ) -> Option<WatchChange> {
+        let usual = self.take(watch, value, at);
+        self.baseline.add(value, at);
+        let lasts = SignedDuration::try_from(watch.lasts).unwrap_or(SignedDuration::MAX);
+        let lasted = |since: Timestamp| at.duration_since(since) >= lasts;
+        match (self.fired, self.outside_since, self.normal_since) {
+            (None, Some(since), _) if lasted(since) => Some(WatchChange::Fires { since, usual }),
+            (Some((incident, since)), _, Some(until)) if lasted(until) => {
+                Some(WatchChange::Clears {
+                    incident,
+                    since,
+                    until,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Notes on which side of the limit a value is, and returns what is usual.
+    fn take(&mut self, watch: &WatchConfig, value: f64, at: Timestamp) -> Option<f64> {
         let gap = self
             .seen
             .is_some_and(|seen| at.duration_since(seen) > BRIDGED);
@@ -122,7 +171,6 @@ impl WatchState {
             self.normal_since = None;
         }
         let (level, usual) = self.level(watch.condition, value);
-        self.baseline.add(value, at);
         match level {
             WatchLevel::Outside => {
                 self.outside_since.get_or_insert(at);
@@ -137,19 +185,35 @@ impl WatchState {
                 self.normal_since.get_or_insert(at);
             }
         }
-        let lasts = SignedDuration::try_from(watch.lasts).unwrap_or(SignedDuration::MAX);
-        let lasted = |since: Timestamp| at.duration_since(since) >= lasts;
-        match (self.fired, self.outside_since, self.normal_since) {
-            (None, Some(since), _) if lasted(since) => Some(WatchChange::Fires { since, usual }),
-            (Some((incident, since)), _, Some(until)) if lasted(until) => {
-                Some(WatchChange::Clears {
-                    incident,
-                    since,
-                    until,
-                })
+        usual
+    }
+
+    /// State after a restart, or of a watch that is new: with what the series
+    /// was lately, as it is stored. What was reported stays reported.
+    pub(super) fn resume(
+        &mut self,
+        watch: &WatchConfig,
+        fired: Option<(Uuid, Timestamp)>,
+        values: &[SeriesPoint],
+    ) {
+        self.fired = fired;
+        for value in values {
+            for at in [value.from, value.to] {
+                self.take(watch, value.mean, at);
             }
-            _ => None,
         }
+    }
+
+    /// Begins its times anew, as its condition is another now.
+    pub(super) fn reconsider(&mut self) {
+        self.outside_since = None;
+        self.normal_since = None;
+    }
+
+    /// Incident it was reported in, and the time since which it was outside,
+    /// unless it has cleared.
+    pub(super) fn fired(&self) -> Option<(Uuid, Timestamp)> {
+        self.fired
     }
 
     /// Acknowledges that it was reported.
@@ -355,6 +419,82 @@ mod tests {
         assert_eq!(
             changes(&watch, &mut WatchState::default(), &values),
             ["30: fires, since 0", "530: clears, 0 to 500"]
+        );
+    }
+
+    fn point(from: i64, to: i64, mean: f64) -> SeriesPoint {
+        SeriesPoint {
+            from: at(from),
+            to: at(to),
+            mean,
+            low: mean,
+            high: mean,
+        }
+    }
+
+    #[test]
+    fn a_restart_repeats_nothing_and_clears_later() {
+        let watch = watch(WatchCondition::Above(limit(0.8)), 10);
+        let mut state = WatchState::default();
+        state.resume(&watch, Some((Uuid::nil(), at(0))), &[point(0, 60, 4.8)]);
+        let values = [steady(300, 320, 4.8), steady(320, 340, 0.3)].concat();
+        assert_eq!(
+            changes(&watch, &mut state, &values),
+            ["330: clears, 0 to 320"]
+        );
+        // Normal before the restart, which was shorter than a gap.
+        let mut state = WatchState::default();
+        let stored = [point(0, 60, 4.8), point(60, 66, 0.3)];
+        state.resume(&watch, Some((Uuid::nil(), at(0))), &stored);
+        assert_eq!(
+            changes(&watch, &mut state, &steady(72, 80, 0.3)),
+            ["72: clears, 0 to 60"]
+        );
+    }
+
+    #[test]
+    fn a_pending_watch_goes_on_after_a_short_restart_and_begins_anew_after_a_gap() {
+        let watch = watch(WatchCondition::Above(limit(0.8)), 30);
+        let stored = [point(0, 10, 0.3), point(10, 25, 4.8)];
+        for (resumed, expected) in [
+            (35, "40: fires, since 10"),
+            // Nobody knows what was there meanwhile.
+            (45, "75: fires, since 45"),
+        ] {
+            let mut state = WatchState::default();
+            state.resume(&watch, None, &stored);
+            let values = steady(resumed, resumed + 40, 4.8);
+            assert_eq!(changes(&watch, &mut state, &values), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_watch_is_the_same_with_another_limit() {
+        let of = |label: &str, value: f64| WatchConfig {
+            label: label.to_owned(),
+            ..watch(WatchCondition::Above(limit(value)), 0)
+        };
+        let below = watch(WatchCondition::Below(limit(1.0)), 0);
+        let before = watch_ids(&[of("p99", 1.0), of("p99*", 1.0), below.clone()]);
+        let after = watch_ids(&[of("P99", 2.0), of("p99*", 1.0), below]);
+        assert_eq!(before, after);
+        let apart: std::collections::HashSet<_> = before.iter().collect();
+        assert_eq!(apart.len(), 3);
+        let alike = watch_ids(&[of("p99", 1.0), of("p99", 2.0)]);
+        assert_eq!(alike[1], format!("{}/2", alike[0]));
+
+        // With another limit its time begins anew.
+        let (low, high) = (of("p99", 1.0), of("p99", 3.0));
+        let long = |watch: WatchConfig| WatchConfig {
+            lasts: Duration::from_secs(10),
+            ..watch
+        };
+        let mut state = WatchState::default();
+        changes(&long(low), &mut state, &steady(0, 9, 4.8));
+        state.reconsider();
+        assert_eq!(
+            changes(&long(high), &mut state, &steady(9, 30, 4.8)),
+            ["19: fires, since 9"]
         );
     }
 

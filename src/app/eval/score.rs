@@ -28,6 +28,9 @@ pub struct ModelInput {
     pub frames: u64,
     /// Estimated tokens.
     pub tokens: u64,
+    /// The same with the text as rows and labelled values, and line by line.
+    pub tokens_structured: u64,
+    pub tokens_plain: u64,
     /// The same for a model that is sent a whole frame at fixed intervals,
     /// changed or not.
     pub frames_at_intervals: u64,

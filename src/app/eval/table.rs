@@ -50,6 +50,14 @@ impl fmt::Display for Scores {
             sent.tokens_at_intervals,
             fewer(sent.frames, sent.frames_at_intervals)
         )?;
+        writeln!(
+            f,
+            "With tables as rows and values with their labels they are {}; with plain \
+             lines of text {} ({}).",
+            counted(sent.tokens_structured, "token"),
+            sent.tokens_plain,
+            difference(sent.tokens_plain, sent.tokens_structured)
+        )?;
         list(f, "Missed", &self.missed)?;
         list(f, "False or not labelled", &self.false_findings)
     }
@@ -89,6 +97,19 @@ fn percent(share: Option<f64>) -> String {
 
 fn seconds(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1} s"))
+}
+
+/// Difference of a value to a base, in per cent.
+fn difference(value: u64, base: u64) -> String {
+    if base == 0 {
+        return "nothing to compare with".to_owned();
+    }
+    let share = 100.0 * value as f64 / base as f64 - 100.0;
+    match share {
+        share if share.abs() < 0.05 => "the same".to_owned(),
+        share if share < 0.0 => format!("{:.1} % fewer", -share),
+        share => format!("{share:.1} % more"),
+    }
 }
 
 fn fewer(sent: u64, at_intervals: u64) -> String {

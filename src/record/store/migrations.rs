@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -24,6 +24,7 @@ const MIGRATIONS: [&str; 13] = [
     HANDLING,
     SERIES,
     SHIFTS,
+    super::watches::SCHEMA,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;

@@ -33,6 +33,7 @@ mod series;
 mod spend;
 mod sql;
 mod transcripts;
+mod watches;
 mod write;
 mod writer;
 
@@ -68,6 +69,7 @@ pub use retention::Swept;
 pub use screen::{Hit, TextQuery};
 pub use series::{SampleQuery, SeriesBatch, SeriesInfo, SeriesPoint, SeriesQuery};
 pub use spend::SpendBatch;
+pub use watches::{FiredWatch, WatchEnd};
 pub use write::{Announcement, PendingWrite, Write, WriteError, queue};
 pub use writer::StoreWriter;
 

@@ -85,6 +85,35 @@ impl Readers {
         })
     }
 
+    /// Series of a stream by its key.
+    pub fn series_of_key(
+        &self,
+        stream: &StreamName,
+        key: &str,
+    ) -> Result<Option<SeriesInfo>, StoreError> {
+        self.with(|db| {
+            let find = format!("SELECT {COLUMNS} FROM series WHERE stream = ?1 AND key = ?2");
+            let mut find = db.prepare_cached(&find)?;
+            find.query_row(params![stream.as_str(), key], info)
+                .optional()
+        })
+    }
+
+    /// Times with one value each that overlap a time, oldest first; only of the
+    /// last day.
+    pub fn raw_values(
+        &self,
+        series: u64,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<SeriesPoint>, StoreError> {
+        let time = (sql::nanos(from), sql::nanos(until));
+        self.with(|db| {
+            let rows = rows(db, DetailLevel::Raw, series as i64, time)?;
+            Ok(rows.into_iter().map(point).collect())
+        })
+    }
+
     /// Values of a series by steps, oldest first, from the finest level that has
     /// them.
     pub fn samples(&self, query: &SampleQuery) -> Result<Vec<SeriesPoint>, StoreError> {
@@ -92,16 +121,8 @@ impl Readers {
         let step = i64::from(query.step.max(1)) * super::SECOND;
         self.with(|db| {
             let rows = all_rows(db, query.series as i64, time, step)?;
-            let points = summary(&rows, time, step)
-                .into_iter()
-                .map(|span| SeriesPoint {
-                    from: sql::timestamp(span.from),
-                    to: sql::timestamp(span.to),
-                    mean: span.mean,
-                    low: span.low,
-                    high: span.high,
-                });
-            Ok(points.collect())
+            let points = summary(&rows, time, step).into_iter();
+            Ok(points.map(point).collect())
         })
     }
 }
@@ -140,6 +161,16 @@ fn all_rows(
         }
     }
     Ok(found)
+}
+
+fn point(span: SampleSpan) -> SeriesPoint {
+    SeriesPoint {
+        from: sql::timestamp(span.from),
+        to: sql::timestamp(span.to),
+        mean: span.mean,
+        low: span.low,
+        high: span.high,
+    }
 }
 
 fn info(row: &Row<'_>) -> rusqlite::Result<SeriesInfo> {
