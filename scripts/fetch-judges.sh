@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gets what judges sinks and API in the tests, into cargo's folder for them: the
-# OCSF schema, OpenTelemetry's protobufs, a CEF parser and schemathesis from PyPI,
+# OCSF schema, OpenTelemetry's protobufs, parsers of CEF and OpenMetrics and
+# schemathesis from PyPI,
 # and syslog-ng, whose package excludes rsyslog's, unpacked aside.
 set -euo pipefail
 
@@ -11,7 +12,7 @@ into=$(cd "$into" && pwd)
 
 say() { printf 'fetch-judges: %s\n' "$*"; }
 
-packages=(ocsf-json-schema==1.2.0 jsonschema==4.26.0 opentelemetry-proto==1.45.2 pycef==1.11)
+packages=(ocsf-json-schema==1.2.0 jsonschema==4.26.0 opentelemetry-proto==1.45.2 prometheus-client==0.26.0 pycef==1.11)
 if [ "$(cat "$into/python/.judges" 2>/dev/null)" != "${packages[*]}" ]; then
   say "installing ${packages[*]}"
   rm -rf "$into/python"

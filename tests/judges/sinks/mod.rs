@@ -9,7 +9,7 @@ mod check;
 mod durability;
 mod fake;
 mod files;
-mod harness;
+pub(crate) mod harness;
 mod inbound;
 mod incident_lifecycle;
 mod mutual_tls;
