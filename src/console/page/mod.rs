@@ -38,6 +38,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "analysts.js",
     "api.js",
     "boxes.js",
+    "chart.js",
     "clipboard.js",
     "counts.js",
     "dead.js",
@@ -71,6 +72,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "suppressions.js",
     "toast.js",
     "triage.js",
+    "units.js",
     "viewer.js",
     "whep.js"
 ];

@@ -1,21 +1,25 @@
 // Numbers of the screens over time: a list with the last hour of each, and the
-// chart of one. A gap is a break of the line, never a zero.
+// chart of one.
 
 import { ask } from './api.js';
-import { at, el, fill, foreign, words } from './dom.js';
-import { ago, full, minute, monthDay, number, timed } from './format.js';
+import { Chart, path, svg } from './chart.js';
+import { at, el, fill, foreign, isPressed, keeping, released, words } from './dom.js';
+import { ago, full, number } from './format.js';
 import { Pages } from './pages.js';
 import { Span } from './span.js';
+import { shown } from './units.js';
 
+/** @import {Values} from './chart.js' */
 /** @import {Samples, SampleStep, Series} from './types' */
-/** @typedef {(number | null)[]} Values */
 
-const SVG = 'http://www.w3.org/2000/svg';
-/** Size of a sparkline and of the chart, in the units of their drawing. */
+/** Size of a sparkline, in the units of its drawing. */
 const SPARK = { width: 120, height: 24 };
-const CHART = { width: 960, height: 240 };
 /** Rows of the table beside the chart. */
 const ROWS = 60;
+/** Items of a page. */
+const PAGE = 100;
+/** Interval in ms at which the view is loaded again, while it shows what is now. */
+const REFRESH = 15_000;
 
 /** @type {[number, string][]} */
 const LENGTHS = [[1, 'hour'], [8, '8 hours'], [24, 'day'], [168, 'week'], [720, '30 days'], [8760, 'year']];
@@ -23,6 +27,7 @@ const span = new Span(at('series-span'), LENGTHS, 1, draw);
 /** @type {Pages<Series>} */
 const list = new Pages(at('series-list'), row);
 const filter = /** @type {HTMLFormElement} */ (at('series-filter'));
+const field = (/** @type {string} */ name) => /** @type {HTMLInputElement} */ (filter.elements.namedItem(name));
 
 // The button below the list belongs below its table.
 const more = at('series-list').nextElementSibling;
@@ -31,34 +36,95 @@ if (more) at('series-table').after(more);
 let chosen = '';
 filter.addEventListener('submit', (event) => {
   event.preventDefault();
-  load().catch((error) => { at('series-count').textContent = words(error); });
+  remember();
+  load().catch(failed);
 });
+filter.addEventListener('reset', () => setTimeout(() => {
+  remember();
+  load().catch(failed);
+}));
 document.addEventListener('zone', () => last && drawChart(last));
+setInterval(async () => {
+  if (at('series').hidden || document.hidden || list.length > PAGE) return;
+  await released();
+  const query = new URLSearchParams(location.search);
+  if (chosen && !query.get('until')) {
+    span.set(query);
+    draw();
+  }
+  load().catch(failed);
+}, REFRESH);
+
+/** @param {unknown} error */
+function failed(error) {
+  at('series-count').textContent = words(error);
+}
+
+/** Filter in the URL, so that it can be shared. */
+function remember() {
+  const query = new URLSearchParams(location.search);
+  for (const name of ['label', 'stream']) {
+    if (field(name).value) query.set(name, field(name).value);
+    else query.delete(name);
+  }
+  history.replaceState(null, '', `/?${query}${location.hash}`);
+}
 
 /** @param {URLSearchParams} query */
 export async function show(query) {
   span.set(query);
-  chosen = query.get('series') ?? '';
+  for (const name of ['label', 'stream']) field(name).value = query.get(name) ?? '';
+  const opened = query.get('series') ?? '';
+  const another = opened !== chosen;
+  chosen = opened;
   at('series-one').hidden = !chosen;
+  if (another) last = null;
   await Promise.all([load(), chosen && draw()]);
+  if (another && chosen) {
+    at('series').scrollTop = 0;
+    /** @type {HTMLElement | null} */ (at('series-chart').querySelector('h2'))?.focus({ preventScroll: true });
+  }
+}
+
+/** Address of this view with another series, or none. @param {string} id */
+function address(id) {
+  const query = new URLSearchParams(location.search);
+  query.set('view', 'series');
+  if (id) query.set('series', id);
+  else query.delete('series');
+  return `/?${query}`;
 }
 
 async function load() {
-  const query = new URLSearchParams({ limit: '100' });
-  for (const [name, value] of new FormData(filter)) if (value) query.set(name, String(value));
+  const query = new URLSearchParams({ limit: String(PAGE) });
+  for (const name of ['label', 'stream']) if (field(name).value) query.set(name, field(name).value);
+  const filtered = query.size > 1;
+  if (isPressed()) await released();
+  const before = stop();
   await list.start(`/api/series?${query}`);
-  at('series-count').textContent = list.length ? list.count('series') : 'No series';
+  if (before) /** @type {HTMLElement | null} */ (at('series-list').querySelector(`a[data-id="${before}"]`))?.focus({ preventScroll: true });
+  const none = filtered ? 'No series match the filter' : 'No series yet';
+  at('series-count').textContent = list.length ? list.count('series').replace('seriess', 'series') : none;
+  at('series-table').hidden = !list.length;
+  at('series-empty').hidden = Boolean(list.length) || filtered;
+  at('series-all').hidden = !filtered;
+}
+
+/** Series whose row has the focus. */
+function stop() {
+  const now = document.activeElement;
+  return now instanceof HTMLElement && at('series-list').contains(now) ? now.dataset.id : undefined;
 }
 
 /** @param {Series} series */
 function row({ id, stream, place, label, unit, value, last_seen, recent }) {
+  const link = el('a', { href: address(String(id)), dir: 'auto', class: 'foreign', 'data-id': String(id) }, label);
+  if (String(id) === chosen) link.setAttribute('aria-current', 'true');
   return el('tr', {},
-    el('td', {}, el('a', { href: `/?view=series&series=${id}`, dir: 'auto', class: 'foreign' }, label)),
-    el('td', {}, stream),
-    el('td', {}, foreign(place)),
+    el('td', {}, link, el('span', { class: 'where' }, stream, ' · ', foreign(place))),
     el('td', { class: 'value' }, shown(value, unit)),
-    el('td', {}, sparkline(recent)),
-    el('td', {}, ago(last_seen)));
+    el('td', { class: 'recent' }, sparkline(recent)),
+    el('td', { class: 'seen' }, ago(last_seen)));
 }
 
 /** @type {Samples | null} */
@@ -79,103 +145,54 @@ async function draw() {
   } catch (error) {
     if (mine !== latest) return;
     last = null;
-    fill(at('series-chart'), el('p', { role: 'alert' }, words(error)));
+    fill(at('series-chart'), back(), el('p', { role: 'alert' }, words(error)));
   }
 }
+
+const back = () => el('a', { href: address(''), class: 'back' }, '← All series');
 
 /** @param {Samples} samples */
 function drawChart({ series, since, until, step, items }) {
-  const { label, stream, place, unit } = series;
-  const known = items.filter(({ mean }) => mean !== null);
-  const gaps = items.length - known.length;
-  const low = Math.min(...known.map(({ min }) => min ?? 0));
-  const high = Math.max(...known.map(({ max }) => max ?? 0));
-  const title = el('h2', {}, foreign(label), ` on ${stream} (`, foreign(place), ')');
-  if (!known.length) {
-    fill(at('series-chart'), title, el('p', {}, 'Not on the screen in this period'));
-    return;
-  }
-  const range = `${shown(low, unit)} to ${shown(high, unit)}`;
-  fill(
-    at('series-chart'),
-    title,
-    el('p', {}, `${range}; one step is ${number(step)} s${gaps ? `; ${number(gaps)} of ${number(items.length)} steps without a value` : ''}.`),
-    el('figure', {},
-      chart(items, low, high, `${label}: ${range}`),
-      el('figcaption', { class: 'axis' },
-        scaled(since, since, until), el('span', {}, shown(high, unit), ' / ', shown(low, unit)), scaled(until, since, until))),
-    el('details', {}, el('summary', {}, 'Values as a table'), table(items, unit)),
-  );
-}
-
-/** Time of the axis. @param {string} stamp @param {string} since @param {string} until */
-function scaled(stamp, since, until) {
-  const when = new Date(stamp);
-  const days = Date.parse(until) - Date.parse(since) > 86_400_000;
-  const made = el('time', { dateTime: stamp });
-  return timed(made, () => {
-    made.textContent = days ? monthDay(when) : minute(when);
-    made.title = full(when);
-  });
-}
-
-/** @param {string} name @param {Record<string, string | number>} props @param {...Node} children */
-function svg(name, props, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(props)) made.setAttribute(key, String(value));
-  made.append(...children);
-  return made;
-}
-
-/** Path of the values, broken at gaps; a lone value is a dot.
- * @param {Values} values @param {(nth: number) => number} x @param {(value: number) => number} y */
-function path(values, x, y) {
-  let open = false;
-  const parts = values.map((value, nth) => {
-    if (value === null) {
-      open = false;
-      return '';
+  const { label, stream, place, unit, value, last_seen } = series;
+  const known = items.filter(({ mean }) => mean != null);
+  const head = [
+    back(),
+    el('h2', { tabIndex: -1 }, foreign(label)),
+    el('p', { class: 'where' }, stream, ' · ', foreign(place), `; last value ${shown(value, unit)}, seen `, ago(last_seen)),
+  ];
+  const opened = at('series-chart').querySelector('details')?.open ?? false;
+  keeping(at('series-chart'), () => {
+    if (!known.length) {
+      fill(at('series-chart'), ...head, el('p', {}, 'Not on screen in this period'));
+      return at('series-chart');
     }
-    const point = `${x(nth).toFixed(1)} ${y(value).toFixed(1)}`;
-    const lone = !open && (values[nth + 1] ?? null) === null;
-    const part = open ? `L${point}` : `M${point}${lone ? 'h0.1' : ''}`;
-    open = true;
-    return part;
+    const low = Math.min(...known.map(({ min }) => min ?? 0));
+    const high = Math.max(...known.map(({ max }) => max ?? 0));
+    const range = `${shown(low, unit)} to ${shown(high, unit)}`;
+    const gaps = items.length - known.length;
+    const chart = new Chart({ series, since, until, step, items }, `${label}, ${full(since)} to ${full(until)}: ${range}`);
+    fill(
+      at('series-chart'),
+      ...head,
+      chart.element,
+      el('p', { class: 'hint' }, `${range}. One step is ${number(step)} s${gaps ? `; not on screen in ${number(gaps)} of ${number(items.length)} steps` : ''}.`),
+      el('details', { open: opened }, el('summary', {}, 'Values as a table'), table(items, unit)),
+    );
+    chart.draw();
+    return at('series-chart');
   });
-  return parts.join('');
-}
-
-/** Scale of values to a height, upside down; a constant is in the middle.
- * @param {number} low @param {number} high @param {number} height */
-function scale(low, high, height) {
-  const room = 2;
-  const range = high - low;
-  return (/** @type {number} */ value) => (range > 0
-    ? height - room - (value - low) / range * (height - 2 * room)
-    : height / 2);
 }
 
 /** @param {Values} values */
 function sparkline(values) {
   const known = values.flatMap((value) => (value === null ? [] : [value]));
   const { width, height } = SPARK;
-  const y = scale(Math.min(...known), Math.max(...known), height);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  // A constant is in the middle.
+  const y = (/** @type {number} */ value) => (high > low ? height - 2 - (value - low) / (high - low) * (height - 4) : height / 2);
   const x = (/** @type {number} */ nth) => (nth + 0.5) / values.length * width;
   return svg('svg', { viewBox: `0 0 ${width} ${height}`, class: 'spark', 'aria-hidden': 'true' },
     svg('path', { d: path(values, x, y), class: 'line' }));
-}
-
-/** @param {SampleStep[]} items @param {number} low @param {number} high @param {string} name */
-function chart(items, low, high, name) {
-  const { width, height } = CHART;
-  const y = scale(low, high, height);
-  const x = (/** @type {number} */ nth) => (nth + 0.5) / items.length * width;
-  // The range of each step, where its values differ.
-  const ranges = items.map(({ min, max }, nth) => (min == null || max == null || min === max ? ''
-    : `M${x(nth).toFixed(1)} ${y(min).toFixed(1)}V${y(max).toFixed(1)}`));
-  return svg('svg', { viewBox: `0 0 ${width} ${height}`, class: 'chart', role: 'img', 'aria-label': name },
-    svg('path', { d: ranges.join(''), class: 'range' }),
-    svg('path', { d: path(items.map(({ mean }) => mean ?? null), x, y), class: 'line' }));
 }
 
 /** Newest values first. @param {SampleStep[]} items @param {string} unit */
@@ -184,32 +201,8 @@ function table(items, unit) {
   const rows = items.slice(-ROWS).reverse().map((item) => el('tr', {},
     el('th', { scope: 'row' }, full(item.at)),
     ...item.mean == null
-      ? [el('td', { colSpan: 3, class: 'quiet' }, 'no value')]
+      ? [el('td', { colSpan: 3, class: 'quiet' }, 'not on screen')]
       : [cell(item.mean), cell(item.min), cell(item.max)]));
   const head = ['Time', 'Mean', 'Minimum', 'Maximum'].map((name) => el('th', { scope: 'col' }, name));
   return el('table', {}, el('thead', {}, el('tr', {}, ...head)), el('tbody', {}, ...rows));
-}
-
-const digits = new Intl.NumberFormat('en', { maximumSignificantDigits: 5 });
-/** @type {Record<string, [number, string][]>} */
-const STEPS = {
-  seconds: [[86_400 * 2, 'd'], [7200, 'h'], [120, 'min'], [1, 's'], [1e-3, 'ms'], [1e-6, 'µs'], [1e-9, 'ns']],
-  bytes: [[1e12, 'TB'], [1e9, 'GB'], [1e6, 'MB'], [1e3, 'kB'], [1, 'B']],
-};
-/** Size of a unit, where it begins later than at one. @type {Record<string, number>} */
-const SIZE = { d: 86_400, h: 3600, min: 60 };
-/** @type {Record<string, [string, string]>} */
-const SIGNS = { none: ['', ''], percent: ['', ' %'], per_second: ['', '/s'], usd: ['$', ''], eur: ['€', ''], gbp: ['£', ''] };
-
-/** Value in a readable unit. @param {number} value @param {string} unit */
-function shown(value, unit) {
-  const per = unit === 'bytes_per_second' ? '/s' : '';
-  const steps = STEPS[per ? 'bytes' : unit];
-  if (!steps) {
-    const [before, after] = SIGNS[unit] ?? ['', ''];
-    return `${before}${digits.format(value)}${after}`;
-  }
-  const base = per || unit === 'bytes' ? 'B' : 's';
-  const [from, name] = steps.find(([least]) => Math.abs(value) >= least) ?? [1, base];
-  return `${digits.format(value / (SIZE[name] ?? from))} ${name}${per}`;
 }

@@ -72,6 +72,7 @@ async fn every_view_passes_in_both_themes_and_sizes() {
                 ("6", "handover"),
                 ("7", "setup"),
                 ("8", "suppressions"),
+                ("9", "series"),
             ] {
                 press(&browser, key).await;
                 if view == "incidents" {

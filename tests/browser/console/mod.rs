@@ -17,6 +17,7 @@ mod load;
 mod models;
 mod notifications;
 mod reconnect;
+mod series_view;
 mod setup_view;
 mod statistics;
 mod times;
