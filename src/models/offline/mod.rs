@@ -9,6 +9,7 @@ mod examples;
 mod meaning;
 mod memory;
 mod merge;
+mod normal;
 mod opinion;
 mod orders;
 mod pattern;
@@ -206,6 +207,7 @@ impl Offline {
         let meanings: Vec<_> = meanings.into_iter().filter(|found| !known(found)).collect();
         reports.extend(meanings);
         let mut reports = merge::merged(reports);
+        reports.extend(self.beyond_normal(frame, &reports));
         if self.agent == WATCHTOWER {
             reports.extend(orders::orders_on(&screen.rows));
         }

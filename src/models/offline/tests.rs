@@ -173,6 +173,55 @@ fn one_problem_is_reported_by_its_first_owner_on_the_panel() {
 }
 
 #[test]
+fn a_bound_of_a_stream_replaces_the_threshold_of_its_measure() {
+    let reported = |normal: &[&str], lines: &[&str]| -> Vec<(String, Severity)> {
+        let persona = Persona {
+            name: "DevOps".to_owned(),
+            streams: Arc::new([StreamContext {
+                name: StreamName::new("team").unwrap(),
+                context: String::new(),
+                normal: normal.iter().map(|text| NormalState::parse(text)).collect(),
+            }]),
+            ..Persona::default()
+        };
+        let analyst = Offline::new(Arc::clone(&RULES), &persona);
+        let seen = analyst.observe(&frame(lines)).into_iter();
+        seen.map(|one| (one.title, one.severity)).collect()
+    };
+    // The usual thresholds: 5 % of errors, 2 s at the tail.
+    assert_eq!(reported(&[], &["Error rate: 3.4 %"]), []);
+    let failing = ["checkout: fault rate of 8.2 %"];
+    assert_eq!(reported(&[], &failing).len(), 1);
+    let strict = ["error rate up to 3 %"];
+    assert_eq!(reported(&strict, &["Error rate: 2.9 %"]), []);
+    assert_eq!(
+        reported(&strict, &["Error rate: 3.4 %"]),
+        [("Beyond normal: Error rate 3.4 %".to_owned(), Severity::High)]
+    );
+    let lax = ["fault rate up to 10 % is normal"];
+    assert_eq!(reported(&lax, &failing), []);
+    let worse = ["checkout: fault rate of 12.2 %"];
+    assert_eq!(reported(&lax, &worse).len(), 1, "once");
+    let tail = ["p99 below 900 ms is normal"];
+    assert_eq!(reported(&tail, &["p99 latency: 0.8 s"]), []);
+    assert_eq!(
+        reported(&tail, &["p99 latency: 1.2 s"]),
+        [(
+            "Beyond normal: p99 latency 1.2 s".to_owned(),
+            Severity::Medium
+        )]
+    );
+    assert_eq!(reported(&tail, &["p95 latency: 1.2 s"]), []);
+    // A number that is no measure, and one below its least.
+    let own = ["parcels waiting at most 40", "replicas at least 3"];
+    assert_eq!(reported(&own, &["Parcels waiting: 31", "Replicas: 3"]), []);
+    assert_eq!(
+        reported(&own, &["Parcels waiting: 312", "Replicas: 2"]).len(),
+        2
+    );
+}
+
+#[test]
 fn a_passed_check_is_no_finding() {
     let cloudsec = analyst("CloudSec", &[]);
     let passed = frame(&[

@@ -17,6 +17,6 @@ mod tests;
 mod vocabulary;
 mod words;
 
-pub(super) use numbers::quantity_in;
+pub(super) use numbers::{measured, quantity_in};
 pub(super) use report::{MeaningFinding, findings};
 pub(super) use vocabulary::{MeasureUnit, ProblemKind, Vocabulary, VocabularyText};

@@ -1,5 +1,6 @@
 //! Numbers with a label and a unit, and the bounds they cross.
 
+use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::StatusColour;
 
 use super::vocabulary::{BoundedMeasure, MeasureUnit, Sense, SensedPhrase, Vocabulary, phrase};
@@ -197,6 +198,23 @@ pub(in crate::offline) fn quantity_in(
     let rest = &value[from..];
     let end = rest.find(|c| !digits(c)).unwrap_or(rest.len());
     Some((rest[..end].trim_end_matches(['.', ',']).to_owned(), number))
+}
+
+/// Kind and severity of the measure that a label names, whatever its bound.
+pub(in crate::offline) fn measured(
+    vocabulary: &Vocabulary,
+    label: &str,
+) -> Option<(usize, Severity)> {
+    let all = words(label);
+    let found = vocabulary.phrases(&all);
+    let mut senses = found.iter().flat_map(|phrase| phrase.senses);
+    senses.find_map(|sense| match sense {
+        Sense::Measure(index) => {
+            let measure = vocabulary.measures.get(*index)?;
+            Some((measure.kind, measure.severity))
+        }
+        _ => None,
+    })
 }
 
 /// First number of a value that is a number and a unit at most.
