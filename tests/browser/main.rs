@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ai_screens;
 mod console;
 mod injection;
 mod playback;
