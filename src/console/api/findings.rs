@@ -5,6 +5,7 @@ use std::convert::identity;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -29,6 +30,10 @@ pub(crate) struct FindingsQuery {
     /// Words that must all match, each by its prefix; the first 16 count.
     #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: Option<String>,
+    /// Stored at or after (RFC 3339).
+    since: Option<Timestamp>,
+    /// Stored before (RFC 3339).
+    until: Option<Timestamp>,
     /// `next` of the previous page.
     #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
@@ -53,6 +58,8 @@ pub(crate) async fn findings(
         stream: query.stream,
         incident: query.incident,
         severity: query.severity,
+        since: query.since,
+        until: query.until,
         before: place(query.cursor)?,
         limit: page_size(query.limit)?,
     };
@@ -69,6 +76,10 @@ pub(crate) struct SearchQuery {
     #[param(min_length = 1, pattern = r"\p{L}|\p{N}")]
     q: String,
     stream: Option<String>,
+    /// Appeared at or after (RFC 3339).
+    since: Option<Timestamp>,
+    /// Appeared before (RFC 3339).
+    until: Option<Timestamp>,
     /// `next` of the previous page.
     #[param(minimum = 0, maximum = 9223372036854775807i64)]
     cursor: Option<u64>,
@@ -97,6 +108,8 @@ pub(crate) async fn search(
     let filter = TextQuery {
         words: query.q,
         stream: query.stream,
+        since: query.since,
+        until: query.until,
         before: place(query.cursor)?,
         limit: page_size(query.limit)?,
     };

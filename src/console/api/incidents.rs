@@ -4,8 +4,8 @@ use std::convert::identity;
 
 use axum::Json;
 use axum::body::to_bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
@@ -14,14 +14,15 @@ use sha2::{Digest as _, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use watchtower_domain::finding::{Category, Finding, Severity};
+use watchtower_domain::finding::Finding;
 use watchtower_domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use watchtower_domain::transcript::{Cost, Transcript};
 use watchtower_record::store::{
-    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Snoozed, Sort,
+    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Sort,
     StatusChange, WriteRefusal,
 };
 
+use super::incident_filter::{FilterParams, Filtered};
 use super::stills::{ProofStill, StillShown};
 use crate::AppState;
 use crate::http::body::{JsonBody, is_blank};
@@ -41,22 +42,6 @@ const LONGEST_WHY: usize = 2000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IncidentsQuery {
-    /// Any of new, acknowledged, closed, with commas between them; all unless given.
-    #[param(pattern = "^(new|acknowledged|closed)?(,(new|acknowledged|closed)?)*$")]
-    status: Option<String>,
-    /// Any categories, with commas between them.
-    category: Option<String>,
-    stream: Option<String>,
-    agent: Option<String>,
-    owner: Option<String>,
-    /// True: only those snoozed now; false: only the others; all unless given.
-    snoozed: Option<bool>,
-    /// Minimum severity.
-    severity: Option<Severity>,
-    /// Seen at or after (RFC 3339).
-    since: Option<Timestamp>,
-    /// First seen before (RFC 3339).
-    until: Option<Timestamp>,
     /// last_seen (default), first_seen, severity or count; highest first.
     #[param(pattern = "^(last_seen|first_seen|severity|count)$")]
     sort: Option<String>,
@@ -69,12 +54,11 @@ pub(crate) struct IncidentsQuery {
 }
 
 /// Incidents, the newest first unless sorted otherwise
-#[utoipa::path(get, path = "/api/incidents", tag = "incidents", params(IncidentsQuery), responses((status = 200, body = List<Incident>), Failed))]
+#[utoipa::path(get, path = "/api/incidents", tag = "incidents", params(FilterParams, IncidentsQuery), responses((status = 200, body = List<Incident>), Failed))]
 pub(crate) async fn incidents(
     State(state): State<AppState>,
-    query: Result<Query<IncidentsQuery>, QueryRejection>,
+    Filtered(filter, query): Filtered<IncidentsQuery>,
 ) -> Result<Json<List<Incident>>, Problem> {
-    let Query(query) = query?;
     let sort = match query.sort.as_deref().unwrap_or("last_seen") {
         "last_seen" => Sort::LastSeen,
         "first_seen" => Sort::FirstSeen,
@@ -94,30 +78,9 @@ pub(crate) async fn incidents(
     };
     let filter = IncidentQuery {
         sort,
-        status: any_of(
-            "status",
-            query.status.as_deref(),
-            &Status::ALL,
-            Status::as_str,
-        )?,
-        category: any_of(
-            "category",
-            query.category.as_deref(),
-            &Category::ALL,
-            Category::as_str,
-        )?,
-        stream: query.stream,
-        agent: query.agent,
-        owner: query.owner,
-        snoozed: query.snoozed.map(|is| Snoozed {
-            is,
-            at: Timestamp::now(),
-        }),
-        severity: query.severity,
-        since: query.since,
-        until: query.until,
         after,
         limit: page_size(query.limit)?,
+        ..filter
     };
     let findings = &state.console.findings;
     let page = findings.read(move |store| store.incidents(&filter)).await?;
@@ -125,29 +88,6 @@ pub(crate) async fn incidents(
         items: page.items,
         next: page.next.map(|place| cursor(place, sort)),
     }))
-}
-
-fn any_of<T: Copy>(
-    key: &str,
-    given: Option<&str>,
-    all: &[T],
-    name: fn(T) -> &'static str,
-) -> Result<Vec<T>, Problem> {
-    let given = given
-        .unwrap_or_default()
-        .split(',')
-        .filter(|word| !word.is_empty());
-    let known = |word: &str| {
-        let found = all.iter().copied().find(|one| name(*one) == word);
-        found.ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|one| name(*one)).collect();
-            bad_request(format!(
-                "{key} must be any of {}, got {word:?}",
-                names.join(", ")
-            ))
-        })
-    };
-    given.map(known).collect()
 }
 
 fn letter(sort: Sort) -> char {

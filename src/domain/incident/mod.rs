@@ -104,6 +104,23 @@ impl Incident {
     pub fn is_snoozed(&self, at: Timestamp) -> bool {
         self.snoozed_until.is_some_and(|until| until > at)
     }
+
+    /// Entity it is listed and grouped by: what is affected before what affects
+    /// it.
+    pub fn subject(&self) -> Option<&Entity> {
+        let rank = |entity: &&Entity| Self::SUBJECTS.iter().position(|kind| *kind == entity.kind);
+        self.entities.iter().min_by_key(rank)
+    }
+
+    /// Kinds of entities, in the order in which they are the subject.
+    const SUBJECTS: [EntityKind; 6] = [
+        EntityKind::Host,
+        EntityKind::User,
+        EntityKind::Resource,
+        EntityKind::Ip,
+        EntityKind::Rule,
+        EntityKind::Cve,
+    ];
 }
 
 /// Best quote of an incident, and its position.

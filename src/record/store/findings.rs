@@ -229,10 +229,16 @@ fn findings(db: &Connection, query: &FindingQuery) -> rusqlite::Result<Page<Find
     let mut values = vec![Value::Integer(query.before.map_or(i64::MAX, clamp))];
     let limit = query.limit as i64 + 1;
     values.push(Value::Integer(limit));
-    let mut equal = |column: &str, value: Value| {
+    let mut compare = |column: &str, value: Value| {
         values.push(value);
-        filter.push_str(&format!(" AND {column} = ?{}", values.len()));
+        filter.push_str(&format!(" AND {column} ?{}", values.len()));
     };
+    for (column, time) in [("stored_at >=", query.since), ("stored_at <", query.until)] {
+        if let Some(time) = time {
+            compare(column, Value::Integer(sql::nanos(time)));
+        }
+    }
+    let mut equal = |column: &str, value: Value| compare(&format!("{column} ="), value);
     if let Some(agent) = &query.agent {
         equal("agent", Value::Text(agent.clone()));
     }

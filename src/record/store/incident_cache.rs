@@ -162,7 +162,7 @@ impl CachedIncident {
                first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
                opinions = ?11, proof = ?12, revision = ?13, version = ?14, lesson = ?15,
                reopens = ?16, told = ?17, verdict = ?18,
-               owner = ?19, snoozed_until = ?20
+               owner = ?19, snoozed_until = ?20, subject = ?21
              WHERE seq = ?1",
         )?;
         update.execute(params![
@@ -186,6 +186,7 @@ impl CachedIncident {
             incident.verdict.as_ref().map(sql::to_json),
             incident.owner,
             incident.snoozed_until.map(sql::nanos),
+            incident.subject().map_or("", |entity| &entity.value),
         ])?;
         Ok(())
     }

@@ -4,13 +4,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 
-use watchtower_domain::finding::Category;
 use watchtower_domain::incident::{Decision, Fingerprint, Incident, Suppression};
 
+use super::incident_filter::Conditions;
 use super::transcripts::{COST, cost};
 use super::{
-    IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Snoozed, Sort,
-    StoreError, notes,
+    IncidentCursor, IncidentDetail, IncidentQuery, KeptStill, Page, Readers, Sort, StoreError,
+    notes,
 };
 use crate::store::findings::clamp;
 use crate::store::sql;
@@ -80,73 +80,19 @@ fn incidents(
     } else {
         format!("{key} DESC, seq DESC")
     };
-    let mut values = vec![Value::Integer(query.limit as i64 + 1)];
-    let mut filter = String::from("1");
-    let mut and = |condition: &str, value: Value| {
-        values.push(value);
-        let place = format!("?{}", values.len());
-        filter.push_str(" AND ");
-        filter.push_str(&condition.replace('?', &place));
-    };
-    if let Some(stream) = &query.stream {
-        and("stream = ?", Value::Text(stream.clone()));
-    }
-    if let Some(agent) = &query.agent {
-        let name = sql::to_json(agent).to_lowercase();
-        and("instr(lower(agents), ?) > 0", Value::Text(name));
-    }
-    if let Some(severity) = query.severity {
-        and("severity >= ?", Value::Integer(sql::badness(severity)));
-    }
-    if let Some(since) = query.since {
-        and("last_seen >= ?", Value::Integer(sql::nanos(since)));
-    }
-    if let Some(until) = query.until {
-        and("first_seen < ?", Value::Integer(sql::nanos(until)));
-    }
-    if let Some(owner) = &query.owner {
-        and("owner = ?", Value::Text(owner.clone()));
-    }
-    if let Some(Snoozed { is, at }) = query.snoozed {
-        let is = if is { ">" } else { "<=" };
-        let condition = format!("coalesce(snoozed_until, 0) {is} ?");
-        and(&condition, Value::Integer(sql::nanos(at)));
-    }
-    let after = query.after.map(|place| {
-        let mut bind = |value| {
-            values.push(Value::Integer(value));
-            values.len()
-        };
-        if by_severity {
+    let mut conditions = Conditions::of(query, None, vec![Value::Integer(query.limit as i64 + 1)]);
+    if let Some(place) = query.after {
+        let mut bind = |value| conditions.bind(Value::Integer(value));
+        let position = if by_severity {
             let (a, b, c) = (bind(place.severity), bind(place.key), bind(place.seq));
-            format!(" AND (severity, last_seen, seq) < (?{a}, ?{b}, ?{c})")
+            format!("(severity, last_seen, seq) < ({a}, {b}, {c})")
         } else {
             let (b, c) = (bind(place.key), bind(place.seq));
-            format!(" AND ({key}, seq) < (?{b}, ?{c})")
-        }
-    });
-    filter.push_str(&after.unwrap_or_default());
-    if !query.status.is_empty() {
-        let codes = query
-            .status
-            .iter()
-            .map(|status| sql::code(*status).to_string());
-        filter.push_str(&format!(
-            " AND status IN ({})",
-            codes.collect::<Vec<_>>().join(", ")
-        ));
+            format!("({key}, seq) < ({b}, {c})")
+        };
+        conditions.and(&position);
     }
-    if !query.category.is_empty() {
-        // Names of a closed set need no quoting.
-        let names = query
-            .category
-            .iter()
-            .map(|category| format!("'{}'", Category::as_str(*category)));
-        filter.push_str(&format!(
-            " AND category IN ({})",
-            names.collect::<Vec<_>>().join(", ")
-        ));
-    }
+    let (filter, values) = conditions.parts();
     let sql = format!(
         "SELECT {INCIDENT}, {key}, seq FROM incidents WHERE seq IN
            (SELECT seq FROM incidents WHERE {filter} ORDER BY {order} LIMIT ?1)

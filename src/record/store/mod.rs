@@ -18,6 +18,8 @@ mod findings;
 mod handling;
 mod handovers;
 mod incident_cache;
+mod incident_filter;
+mod incident_stats;
 mod incidents;
 mod migrations;
 mod moments;
@@ -59,6 +61,10 @@ pub use cursors::{CursorAdvance, CursorRemoval};
 pub use decisions::{SuppressionRemoval, SuppressionRestore};
 pub use handling::{ActionUndo, IncidentCounts, OwnerChange, SnoozeChange};
 pub use handovers::{HandoverProof, HandoverSignOff, ShiftHandover, SignedHandover};
+pub use incident_stats::{
+    FacetCount, GroupKey, IncidentActivity, IncidentFacets, IncidentGroup, IncidentGroups,
+    IncidentHistogram, LaneMark, MarkedIncident, SeverityCounts, TimeBuckets,
+};
 pub use moments::{Moment, MomentPlace, MomentQuery, Snapshot};
 pub use notes::{Annotation, Done};
 pub use open::{StoreOpenError, open};
@@ -184,6 +190,9 @@ pub struct FindingQuery {
     /// Words that must all match, each by its prefix, in title, detail or
     /// evidence; the first 16 count.
     pub words: Option<String>,
+    /// Range of the time stored: at or after, and before.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     /// Position that results are published before.
     pub before: Option<u64>,
     pub limit: usize,
@@ -209,11 +218,19 @@ pub struct IncidentQuery {
     pub category: Vec<Category>,
     pub stream: Option<String>,
     pub agent: Option<String>,
+    /// Owner; empty: those without one.
     pub owner: Option<String>,
+    /// Subject; empty: those without one.
+    pub subject: Option<String>,
     /// Only those that are snoozed, or are not; `None`: all.
     pub snoozed: Option<Snoozed>,
     /// Minimum severity.
     pub severity: Option<Severity>,
+    /// Any of these; empty: all.
+    pub severities: Vec<Severity>,
+    /// Range of the time first seen: at or after, and before.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
     /// Seen at or after.
     pub since: Option<Timestamp>,
     /// First seen before.

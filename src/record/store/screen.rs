@@ -45,6 +45,9 @@ pub struct TextQuery {
     /// Words that must all match, each by its prefix; the first 16 count.
     pub words: String,
     pub stream: Option<String>,
+    /// Range of the time it appeared: at or after, and before.
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
     /// `next` of the previous page.
     pub before: Option<u64>,
     pub limit: usize,
@@ -128,11 +131,17 @@ impl Readers {
                 "SELECT rowid, stream, observed_at, frame_seq, pts_ms, text, bounds
                  FROM screen_text
                  WHERE screen_text MATCH ?1 AND rowid < ?2 AND (?3 IS NULL OR stream = ?3)
+                   AND coalesce(observed_at, 0) >= ?5 AND coalesce(observed_at, 0) < ?6
                  ORDER BY rowid DESC LIMIT ?4",
             )?;
             let limit = query.limit as i64 + 1;
+            let since = query.since.map_or(i64::MIN, sql::nanos);
+            let until = query.until.map_or(i64::MAX, sql::nanos);
             let mut hits = find
-                .query_map(params![terms, before, query.stream, limit], hit)?
+                .query_map(
+                    params![terms, before, query.stream, limit, since, until],
+                    hit,
+                )?
                 .collect::<rusqlite::Result<Vec<(u64, Hit)>>>()?;
             for (_, hit) in &mut hits {
                 hit.still = moments::soon_after(db, &hit.stream, hit.observed_at)?;

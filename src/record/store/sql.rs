@@ -80,7 +80,7 @@ pub(super) fn badness(severity: Severity) -> i64 {
     }
 }
 
-fn severity(badness: i64) -> Severity {
+pub(super) fn severity(badness: i64) -> Severity {
     match badness {
         4.. => Severity::Critical,
         3 => Severity::High,

@@ -544,3 +544,4 @@ fn search_finds_what_was_misread_as_it_was_meant() {
 
 mod full;
 mod over_time;
+mod overview;

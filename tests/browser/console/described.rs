@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::common::encoder::Encoder;
 use crate::common::serve::{Setup, TestServer};
 use crate::console::fixture::{report, reported};
+use crate::console::overview_reads::overview_reads;
 
 const SECRET: &str = "inbound-s3cret-of-tests";
 
@@ -161,7 +162,7 @@ async fn every_operation_answers_as_described() {
 
     // Reads, valid and invalid.
     let missing = uuid::Uuid::now_v7().to_string();
-    let reads: Vec<(&str, String)> = vec![
+    let mut reads: Vec<(&str, String)> = vec![
         ("/api/streams", String::new()),
         ("/api/agents", String::new()),
         ("/api/budget", String::new()),
@@ -212,6 +213,7 @@ async fn every_operation_answers_as_described() {
         ("/readyz", String::new()),
         ("/healthz", String::new()),
     ];
+    reads.extend(overview_reads(&id, &missing));
     for (path, with) in reads {
         let response = server.get(&filled(path, &with)).await;
         api.hold(path, &Method::GET, response).await;
@@ -293,7 +295,7 @@ fn the_description_states_the_limits() {
             }
         }
     }
-    assert_eq!((sizes, places), (7, 6));
+    assert_eq!((sizes, places), (8, 6));
     let mut boxes = 0;
     for schema in document["components"]["schemas"]
         .as_object()

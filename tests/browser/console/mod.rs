@@ -16,6 +16,7 @@ mod links;
 mod load;
 mod models;
 mod notifications;
+mod overview_reads;
 mod reconnect;
 mod series_view;
 mod setup_view;

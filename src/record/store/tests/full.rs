@@ -91,9 +91,8 @@ impl Filled {
             let begun = Instant::now();
             let query = TextQuery {
                 words: words.clone(),
-                stream: None,
-                before: None,
                 limit: 50,
+                ..TextQuery::default()
             };
             assert!(!self.readers.search(&query).unwrap().items.is_empty());
             took[0].push(begun.elapsed());

@@ -1,0 +1,365 @@
+//! Counts of incidents, on six incidents of two streams within an hour.
+
+use watchtower_domain::finding::Category;
+
+use super::*;
+
+const HOUR: i64 = 3600;
+
+/// Minute, stream, agent, severity and quote of each.
+const SIX: [(i64, &str, &str, Severity, &str); 6] = [
+    (
+        0,
+        "team",
+        "SecOps",
+        Severity::Low,
+        "user anna failed on host web-01",
+    ),
+    (
+        1,
+        "team",
+        "SecOps",
+        Severity::Critical,
+        "Failed password for root from 192.0.2.7",
+    ),
+    (
+        2,
+        "team",
+        "DevOps",
+        Severity::High,
+        "OOMKilled pod billing on host web-02",
+    ),
+    (
+        30,
+        "demo",
+        "SecOps",
+        Severity::High,
+        "s3://fernhill-exports allows public read",
+    ),
+    (
+        59,
+        "demo",
+        "DevOps",
+        Severity::Critical,
+        "disk of host db-04 is full",
+    ),
+    (
+        59,
+        "team",
+        "CloudSec",
+        Severity::Medium,
+        "MFA is missing for 40 people",
+    ),
+];
+
+fn minute(minute: i64) -> Timestamp {
+    Timestamp::from_second(minute * 60).unwrap()
+}
+
+fn six(dir: &Path) -> (StoreWriter, Readers) {
+    let (mut writer, readers) = open_at(dir);
+    let mut jobs: Vec<_> = SIX
+        .into_iter()
+        .enumerate()
+        .map(|(nth, (at, stream, agent, severity, quote))| {
+            let evidence = Evidence {
+                quote: quote.to_owned(),
+                bounds: None,
+                grounded: Some(true),
+            };
+            let finding = Finding {
+                id: Uuid::now_v7(),
+                stream: StreamName::new(stream).unwrap(),
+                agent: agent.to_owned(),
+                observed_at: minute(at),
+                severity,
+                category: [Category::Intrusion, Category::Other][nth % 2],
+                title: format!("Incident {nth}"),
+                evidence: vec![evidence],
+                ..Finding::sample()
+            };
+            queued(Publication {
+                finding,
+                still: (nth == 1).then(|| still_of(b"one")),
+                asked: None,
+            })
+        })
+        .collect();
+    assert!(writer.try_write(&mut jobs).iter().all(Result::is_ok));
+    (writer, readers)
+}
+
+fn counts(of: &[FacetCount]) -> Vec<(&str, u64)> {
+    of.iter()
+        .map(|one| (one.name.as_str(), one.count))
+        .collect()
+}
+
+#[test]
+fn facets_count_what_the_others_leave() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = six(dir.path());
+    let worst = readers.incidents(&IncidentQuery {
+        sort: Sort::Severity,
+        limit: 1,
+        ..IncidentQuery::default()
+    });
+    let worst = worst.unwrap().items[0].id;
+    let owned = OwnerChange {
+        incident: worst,
+        owner: Some("Ann".to_owned()),
+        by: "Ann".to_owned(),
+        version: None,
+    };
+    assert!(writer.try_write(&mut [queued(owned)])[0].is_ok());
+
+    let all = readers.incident_facets(&IncidentQuery::default()).unwrap();
+    assert_eq!(all.total, 6);
+    assert_eq!(
+        counts(&all.severity),
+        [("high", 2), ("critical", 2), ("low", 1), ("medium", 1)]
+    );
+    assert_eq!(counts(&all.status), [("new", 6)]);
+    assert_eq!(counts(&all.stream), [("team", 4), ("demo", 2)]);
+    assert_eq!(
+        counts(&all.agent),
+        [("SecOps", 3), ("DevOps", 2), ("CloudSec", 1)]
+    );
+    assert_eq!(counts(&all.owner), [("", 5), ("Ann", 1)]);
+
+    let some = readers.incident_facets(&IncidentQuery {
+        stream: Some("team".to_owned()),
+        severities: vec![Severity::Critical, Severity::High],
+        ..IncidentQuery::default()
+    });
+    let some = some.unwrap();
+    assert_eq!(some.total, 2);
+    assert_eq!(
+        counts(&some.severity),
+        [("low", 1), ("medium", 1), ("high", 1), ("critical", 1)]
+    );
+    assert_eq!(counts(&some.stream), [("demo", 2), ("team", 2)]);
+    assert_eq!(counts(&some.agent), [("DevOps", 1), ("SecOps", 1)]);
+
+    let nobodys = IncidentQuery {
+        owner: Some(String::new()),
+        from: Some(minute(59)),
+        limit: 10,
+        ..IncidentQuery::default()
+    };
+    let of_nobody = readers.incidents(&nobodys).unwrap().items;
+    let facets = readers.incident_facets(&nobodys).unwrap();
+    assert_eq!(facets.total, of_nobody.len() as u64);
+    assert!(of_nobody.iter().all(|one| one.owner.is_none()));
+}
+
+#[test]
+fn histogram_covers_the_range_in_equal_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let now = minute(60);
+    let six = |query| readers.incident_histogram(&query, 6, now).unwrap();
+    let all = six(IncidentQuery::default());
+    assert_eq!((all.from, all.to, all.step_ms), (minute(0), now, 600_000));
+    let one = |critical, high, medium, low| SeverityCounts {
+        critical,
+        high,
+        medium,
+        low,
+        info: 0,
+    };
+    let none = SeverityCounts::default();
+    assert_eq!(
+        all.buckets,
+        [
+            one(1, 1, 0, 1),
+            none,
+            none,
+            one(0, 1, 0, 0),
+            none,
+            one(1, 0, 1, 0)
+        ]
+    );
+    // Its end is not part of a range, its beginning is.
+    let within = six(IncidentQuery {
+        from: Some(minute(2)),
+        to: Some(minute(59)),
+        ..IncidentQuery::default()
+    });
+    assert_eq!(within.buckets[0], one(0, 1, 0, 0));
+    assert_eq!(
+        within.buckets.iter().map(|one| one.critical).sum::<u64>(),
+        0
+    );
+    let empty = six(IncidentQuery {
+        stream: Some("nowhere".to_owned()),
+        ..IncidentQuery::default()
+    });
+    assert_eq!((empty.from, empty.buckets), (minute(45), vec![none; 6]));
+}
+
+#[test]
+fn lanes_have_the_worst_of_each_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let range = TimeBuckets {
+        from: minute(0),
+        to: minute(60),
+        count: 12,
+    };
+    let (marks, more) = readers
+        .incident_lanes(&IncidentQuery::default(), range)
+        .unwrap();
+    assert!(!more);
+    let marks: Vec<_> = marks
+        .iter()
+        .map(|mark| {
+            let titles = mark.incidents.iter().map(|one| one.title.as_str());
+            let titles = titles.collect::<Vec<_>>().join(", ");
+            let at = mark.at.as_second() / 60;
+            (mark.stream.as_str(), at, mark.count, titles)
+        })
+        .collect();
+    assert_eq!(
+        marks,
+        [
+            ("demo", 30, 1, "Incident 3".to_owned()),
+            ("demo", 55, 1, "Incident 4".to_owned()),
+            (
+                "team",
+                0,
+                3,
+                "Incident 1, Incident 2, Incident 0".to_owned()
+            ),
+            ("team", 55, 1, "Incident 5".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn groups_are_ordered_by_their_worst() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let query = IncidentQuery {
+        limit: 10,
+        ..IncidentQuery::default()
+    };
+    let groups = |query: &IncidentQuery, by| {
+        let found = readers.incident_groups(query, by).unwrap();
+        let names = found.items.iter().map(|one| (one.name.clone(), one.count));
+        (names.collect::<Vec<_>>(), found.more)
+    };
+    let (streams, _) = groups(&query, GroupKey::Stream);
+    assert_eq!(streams, [("team".to_owned(), 4), ("demo".to_owned(), 2)]);
+    let (subjects, more) = groups(&query, GroupKey::Subject);
+    assert!(!more);
+    // The subject is the affected host before the user and the address.
+    let listed = readers.incidents(&query).unwrap().items;
+    for (name, count) in &subjects {
+        let of = |one: &&Incident| one.subject().map_or("", |entity| &entity.value) == name;
+        assert_eq!(listed.iter().filter(of).count() as u64, *count, "{name}");
+        let filter = IncidentQuery {
+            subject: Some(name.clone()),
+            limit: 10,
+            ..IncidentQuery::default()
+        };
+        let found = readers.incidents(&filter).unwrap().items;
+        assert_eq!(found.len() as u64, *count, "{name}");
+    }
+    for name in ["web-01", "web-02", "db-04"] {
+        assert!(subjects.contains(&(name.to_owned(), 1)), "{subjects:?}");
+    }
+    let one = IncidentQuery {
+        limit: 1,
+        ..IncidentQuery::default()
+    };
+    assert!(groups(&one, GroupKey::Stream).1);
+}
+
+#[test]
+fn activity_counts_findings_and_names_the_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let query = IncidentQuery {
+        sort: Sort::FirstSeen,
+        limit: 10,
+        ..IncidentQuery::default()
+    };
+    let listed = readers.incidents(&query).unwrap().items;
+    let ids: Vec<_> = listed
+        .iter()
+        .map(|one| one.id)
+        .chain([Uuid::nil()])
+        .collect();
+    // Findings count at the time they are stored, which is now.
+    let now = Timestamp::now();
+    let range = TimeBuckets {
+        from: now - jiff::SignedDuration::from_secs(HOUR),
+        to: now + jiff::SignedDuration::from_secs(HOUR),
+        count: 2,
+    };
+    let found = readers.incident_activity(&ids, range).unwrap();
+    assert_eq!(found.len(), 6);
+    for (activity, incident) in found.iter().zip(&listed) {
+        assert_eq!(activity.incident, incident.id);
+        assert_eq!(activity.findings.iter().sum::<u64>(), incident.count);
+        assert_eq!(activity.still.is_some(), incident.title == "Incident 1");
+    }
+}
+
+#[test]
+fn counts_are_read_from_indexes_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, _readers) = six(dir.path());
+    let plan = |sql: &str| {
+        let sql = format!("EXPLAIN QUERY PLAN {sql}");
+        let mut plan = writer.db.prepare(&sql).unwrap();
+        let steps = plan.raw_query().mapped(|row| row.get::<_, String>(3));
+        let steps = steps.collect::<rusqlite::Result<Vec<_>>>().unwrap();
+        steps.join("\n")
+    };
+    let usual = "status IN (0, 1) AND coalesce(snoozed_until, 0) <= 5 AND first_seen >= 7";
+    for group in ["severity + 0", "status", "stream", "owner", "subject"] {
+        let column = group.split(' ').next().unwrap();
+        let sql =
+            format!("SELECT {column}, count(*) FROM incidents WHERE {usual} GROUP BY {group}");
+        let plan = plan(&sql);
+        assert!(plan.contains("COVERING INDEX"), "{plan}");
+    }
+    let histogram = format!(
+        "SELECT (first_seen - 1) / 2, severity, count(*) FROM incidents WHERE {usual} GROUP BY 1, 2"
+    );
+    let sparks = "SELECT (stored_at - 1) / 2, count(*) FROM findings
+                  WHERE incident = 1 AND stored_at >= 1 AND stored_at < 9 GROUP BY 1";
+    for sql in [histogram.as_str(), sparks] {
+        let plan = plan(sql);
+        assert!(plan.contains("COVERING INDEX"), "{plan}");
+    }
+}
+
+#[test]
+fn search_is_limited_to_a_range_of_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut writer, readers) = open_at(dir.path());
+    for (at, line) in [(1, "disk of db-01 full"), (5, "disk of db-05 full")] {
+        let text = ScreenText {
+            observed_at: minute(at),
+            ..screen_of(&[line])
+        };
+        assert!(writer.try_write(&mut [queued(text)])[0].is_ok());
+    }
+    let found = |since, until| {
+        let query = TextQuery {
+            words: "disk".to_owned(),
+            since,
+            until,
+            limit: 9,
+            ..TextQuery::default()
+        };
+        let hits = readers.search(&query).unwrap().items.into_iter();
+        hits.map(|hit| hit.text).collect::<Vec<_>>()
+    };
+    assert_eq!(found(Some(minute(2)), None), ["disk of db-05 full"]);
+    assert_eq!(found(None, Some(minute(5))), ["disk of db-01 full"]);
+    assert_eq!(found(Some(minute(1)), Some(minute(6))).len(), 2);
+}
