@@ -142,6 +142,41 @@ impl Chromium {
         self.mouse("mouseReleased", x, y, 1).await;
     }
 
+    /// Drags the mouse over an element, from one share of its width to another.
+    pub async fn brush(&self, selector: &str, from: f64, to: f64) {
+        let ([left, right], y) = self.across(selector, from, to).await;
+        self.mouse("mouseMoved", left, y, 0).await;
+        self.mouse("mousePressed", left, y, 1).await;
+        let event =
+            json!({"type": "mouseMoved", "x": right, "y": y, "button": "left", "buttons": 1});
+        self.devtools("Input.dispatchMouseEvent", event).await;
+        self.mouse("mouseReleased", right, y, 1).await;
+    }
+
+    /// Drags a finger over an element, from one share of its width to another.
+    pub async fn swipe(&self, selector: &str, from: f64, to: f64) {
+        let ([left, right], y) = self.across(selector, from, to).await;
+        let steps = [0.0, 0.2, 0.6, 1.0].map(|share| left + (right - left) * share);
+        for (nth, x) in steps.into_iter().enumerate() {
+            let kind = if nth == 0 { "touchStart" } else { "touchMove" };
+            let event = json!({"type": kind, "touchPoints": [{"x": x, "y": y}]});
+            self.devtools("Input.dispatchTouchEvent", event).await;
+        }
+        let end = json!({"type": "touchEnd", "touchPoints": []});
+        self.devtools("Input.dispatchTouchEvent", end).await;
+    }
+
+    /// Two places across an element that is seen, and its vertical middle.
+    async fn across(&self, selector: &str, from: f64, to: f64) -> ([f64; 2], f64) {
+        let (x, y) = self.middle(selector).await;
+        let width = format!(
+            "document.querySelector({}).getBoundingClientRect().width",
+            json!(selector)
+        );
+        let width = self.run(&width).await.as_f64().expect("a width");
+        ([from, to].map(|share| x + (share - 0.5) * width), y)
+    }
+
     async fn mouse(&self, kind: &str, x: f64, y: f64, count: u32) {
         let button = if count > 0 { "left" } else { "none" };
         let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": count});
@@ -175,13 +210,18 @@ impl Chromium {
         self.devtools("Input.dispatchTouchEvent", end).await;
     }
 
-    /// Presses a key of the keyboard: a letter, or `Enter`, `Tab` or `Escape`.
+    /// Presses a key of the keyboard: a letter, or `Enter`, `Tab`, `Escape`, `Home`
+    /// or an arrow.
     /// `control` holds the control key down.
     pub async fn strike(&self, key: &str, control: bool) {
         let (code, text) = match key {
             "Enter" => (13, "\r"),
             "Tab" => (9, ""),
             "Escape" => (27, ""),
+            "Home" => (36, ""),
+            "ArrowLeft" => (37, ""),
+            "ArrowRight" => (39, ""),
+            "ArrowDown" => (40, ""),
             letter => (u32::from(letter.as_bytes()[0].to_ascii_uppercase()), letter),
         };
         let mut event = json!({

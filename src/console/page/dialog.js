@@ -2,6 +2,7 @@
 
 import { at, el, fill, foreign } from './dom.js';
 import { who } from './api.js';
+import { TIME_FIELD } from './format.js';
 
 /** @typedef {{name: string, label: string, kind?: string, value?: string, longest?: number, optional?: boolean, options?: [value: string, label: string][]}} Field */
 
@@ -24,7 +25,7 @@ export function question(title, action, fields, about = '', note = '') {
     label,
     options
       ? el('select', { name }, ...options.map(([value, label]) => new Option(label, value)))
-      : el('input', { name, type: kind, value, maxLength: longest, required: !optional && kind !== 'checkbox' }),
+      : el('input', { name, ...(kind === 'when' ? TIME_FIELD : { type: kind }), value, maxLength: longest, required: !optional && kind !== 'checkbox' }),
   ));
   const form = /** @type {HTMLFormElement} */ (el(
     'form',
@@ -62,7 +63,7 @@ const KEYS = {
   'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
   a: 'Acknowledge', c: 'Close with a reason', f: 'Close as false positive', r: 'Reopen', i: 'Assign', s: 'Snooze', n: 'Add note', u: 'Undo the last action',
   '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
-  'Ctrl K': 'Commands', '1 to 9': 'Switch view', '/': 'Search', '?': 'Keyboard shortcuts',
+  'Ctrl K': 'Commands', '1 to 9': 'Switch view', '/': 'Search', t: 'Time range (Incidents, Search, History)', '?': 'Keyboard shortcuts',
 };
 
 export function help() {

@@ -61,6 +61,20 @@ function since(when) {
   return seconds < HOUR ? `${Math.floor(seconds / MINUTE)} min ago` : `${Math.floor(seconds / HOUR)} h ago`;
 }
 
+/** Range of times, such as "01:20:00 to 01:40:00". @param {Date} from @param {Date} to */
+export function stamp(from, to) {
+  const [start, end] = [short(from), short(to)];
+  const sameDay = start.length > 8 && start.slice(0, 10) === end.slice(0, 10);
+  return `${start} to ${sameDay ? end.slice(11) : end}`;
+}
+
+/** Time on the scale of a range of this length in ms. @param {Date} when @param {number} length */
+export function tick(when, length) {
+  const days = length / 1000 / DAY;
+  if (days <= 1.1) return minute(when);
+  return days < 4 ? `${monthDay(when)} ${minute(when)}` : monthDay(when);
+}
+
 /** Time to the minute, for the header and a scale. @param {Date} when */
 export const minute = (when) => wall(when, zone()).slice(11, 16);
 /** Month and day, for a scale. @param {Date} when */
@@ -68,10 +82,30 @@ export const monthDay = (when) => wall(when, zone()).slice(5, 10);
 /** Mark of the zone that times are shown in. @param {Date} when */
 export const zoneMark = (when) => mark(when, zone());
 
-/** Value of a `datetime-local` field, to the minute. @param {Date} when */
-export const toField = (when) => wall(when, zone()).slice(0, 16);
-/** Time of such a field; null when it is empty. @param {string} value */
-export const fromField = (value) => (value ? new Date(zone() === 'utc' ? `${value}Z` : value) : null);
+/** Properties of a field in which a time is entered: a native one follows the browser's language, with AM and PM. */
+export const TIME_FIELD = {
+  type: 'text',
+  pattern: '\\s*(\\d{4}-\\d{2}-\\d{2}[ T])?\\d{1,2}:\\d{2}(:\\d{2})?\\s*',
+  placeholder: 'YYYY-MM-DD HH:MM',
+  title: 'YYYY-MM-DD HH:MM, 24 h; HH:MM is today',
+  autocomplete: 'off',
+};
+/** Value of such a field, to the minute. @param {Date} when */
+export const toField = (when) => wall(when, zone()).slice(0, 16).replace('T', ' ');
+/** Time of such a field; null when it is empty or none. @param {string} value */
+export function fromField(value) {
+  const found = /^\s*(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d?):(\d\d)(?::(\d\d))?\s*$/.exec(value);
+  if (!found) return null;
+  const [, day = wall(new Date(serverNow()), zone()).slice(0, 10), hour, minute, second = '00'] = found;
+  const when = new Date(`${day}T${hour.padStart(2, '0')}:${minute}:${second}${zone() === 'utc' ? 'Z' : ''}`);
+  return Number.isNaN(when.getTime()) ? null : when;
+}
+/** Tells the user what is wrong with such a field; true if nothing is. @param {HTMLInputElement} field */
+export function isTime(field) {
+  const wrong = field.value.trim() !== '' && !fromField(field.value);
+  field.setCustomValidity(wrong ? `Expected YYYY-MM-DD HH:MM, got ${field.value.trim()}` : '');
+  return field.reportValidity();
+}
 
 /**
  * Writes the times of an element, now and whenever the zone or the day changes.

@@ -97,6 +97,15 @@ function missing(error) {
     el('p', { role: 'alert' }, 'The link is wrong, or the incident was removed when its retention ended. Incidents of other times: set Status to all.')];
 }
 
+/** Time shown before and after a moment in History, in ms. */
+const AROUND = 5 * 60_000;
+
+/** Link to the moment it began, among the stills of its stream. @param {Dossier} incident */
+function toMoment({ first_seen, stream }) {
+  const [from, to] = [-AROUND, AROUND].map((by) => new Date(Math.floor((Date.parse(first_seen) + by) / 1000) * 1000).toISOString().replace('.000', ''));
+  return el('a', { class: 'moment', href: `/?${new URLSearchParams({ view: 'history', from, to, stream, at: first_seen })}` }, 'Open in History at ', clock(first_seen));
+}
+
 /** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
 function parts(incident, openTranscripts) {
   const { id, stills, opinions, verdict, lesson } = incident;
@@ -111,6 +120,7 @@ function parts(incident, openTranscripts) {
       Date.parse(incident.snoozed_until ?? '') > serverNow() && el('span', { class: 'snoozed' }, ' · snoozed until ', clock(incident.snoozed_until ?? '')),
       incident.grounded === false && el('em', { class: 'invented' }, ' · evidence not found on screen')),
     el('p', { class: 'actions' },
+      toMoment(incident),
       copyButton('Copy link', () => location.href),
       el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),

@@ -6,6 +6,7 @@ import { countAlways, entitle, recount } from './counts.js';
 import { help } from './dialog.js';
 import { at, el, fill, refill, soon, words } from './dom.js';
 import { Events } from './events.js';
+import { listParams } from './filters.js';
 import { Findings } from './findings.js';
 import { full, minute, retime, setZone, zone, zoneMark } from './format.js';
 import { prepare as prepareHandover, show as showHandover } from './handover.js';
@@ -17,6 +18,7 @@ import { openNotifications, prepareDialog, summary } from './notifications-dialo
 import { openPalette, preparePalette } from './palette.js';
 import { Panel } from './panel.js';
 import { prepare as prepareQuestion } from './question.js';
+import { isLimited, offerStreams, openRanges, prepareScope, scopeParams, setScope } from './scope.js';
 import { find, prepare as prepareSearch } from './search.js';
 import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
@@ -40,6 +42,7 @@ const boxes = new Boxes(at('boxes'), video);
 const panel = new Panel();
 const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}), say);
 prepareSearch();
+prepareScope(() => go(view, kept()));
 prepareHandover();
 prepareQuestion();
 prepareAnalysts(() => panel.draw());
@@ -52,12 +55,23 @@ let playing = { state: 'connecting', why: '' };
 // The view and its parameters are in the URL, which can be shared.
 /** @param {string} name @param {Record<string, string>} [what] */
 function go(name, what = {}) {
-  const filters = name === 'incidents' ? triage.filters : {};
-  const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...filters, ...what })}`;
+  const scope = name === 'incidents' ? listParams(triage.filters) : isLimited(name) ? scopeParams() : {};
+  // A link to a time is not limited by the range of the page.
+  if ('from' in what || 'range' in what) for (const one of ['from', 'to', 'range']) delete scope[one];
+  const query = name === 'live' ? '' : `?${new URLSearchParams({ view: name, ...scope, ...what })}`;
   const address = `/${query}${location.hash}`;
   if (address !== `/${location.search}${location.hash}`) history.pushState(null, '', address);
   route();
 }
+
+/** What stays in the URL when the scope of the view changes. @returns {Record<string, string>} */
+function kept() {
+  const query = new URLSearchParams(location.search);
+  return Object.fromEntries(['incident', 'q'].map((name) => [name, query.get(name) ?? '']).filter(([, value]) => value));
+}
+
+/** Scope of what is shown. */
+let scoped = '';
 
 async function route() {
   const query = new URLSearchParams(location.search);
@@ -72,14 +86,18 @@ async function route() {
     else link.removeAttribute('aria-current');
   }
   if (turned) say('');
+  if (isLimited(view)) setScope(query);
+  const scope = JSON.stringify(scopeParams());
+  const another = scope !== scoped;
+  scoped = scope;
   try {
     if (view === 'incidents') {
       const id = query.get('incident') ?? '';
       at('incident').hidden = !id;
       at('incidents').classList.toggle('opened', Boolean(id));
-      const another = triage.set(query);
+      const filtered = triage.set(query);
       triage.at(id);
-      await Promise.all([(turned || another) && triage.load(), id && showIncident(id)]);
+      await Promise.all([(turned || another || filtered) && triage.load(), id && showIncident(id)]);
     } else if (view === 'panel' && turned) {
       panel.draw();
       await Promise.all([panel.load(), loadAnalysts()]);
@@ -123,6 +141,7 @@ document.addEventListener('keydown', async (event) => {
   if (key === '?') help();
   else if (key === '/') toSearch();
   else if (key === 'u') undone();
+  else if (key === 't' && isLimited(view)) openRanges();
   else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
   else if (view !== 'incidents') return;
   else if (key === 'Escape') {
@@ -154,6 +173,7 @@ function commands(text) {
   const search = text ? [{ name: `Search for ${text}`, run: () => go('search', { q: text }) }] : [];
   const rest = [
     { name: 'Search', key: '/', run: toSearch },
+    ...(isLimited(view) ? [{ name: 'Time range', key: 't', run: openRanges }] : []),
     { name: 'Times in UTC or local', run: () => { zones.value = zone() === 'utc' ? 'local' : 'utc'; zones.dispatchEvent(new Event('change')); } },
     { name: 'Light or dark theme', run: () => at('theme').click() },
     { name: 'Notifications: desktop and sound', run: openNotifications },
@@ -238,7 +258,7 @@ function showStreams(items) {
   streamList.value = chosen?.name ?? '';
   boxes.stream = streamList.value;
   player.play(chosen?.name ?? null);
-  triage.streams(items);
+  offerStreams(items.map(({ name }) => name));
   sayMissing(chosen?.name);
   showState();
   showWaiting();
@@ -335,7 +355,6 @@ const events = new Events({
     agents = now;
     drawAgents();
     panel.agents(now);
-    triage.agents(now);
   },
   streams: showStreams,
   link(error) {

@@ -47,21 +47,28 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "events.js",
     "feed.js",
     "feed-worker.js",
+    "filters.js",
     "findings.js",
     "format.js",
+    "groups.js",
     "handover.js",
     "health.js",
+    "histogram.js",
     "history.js",
     "incident.js",
     "notifications.js",
     "notifications-dialog.js",
+    "incidentrow.js",
+    "lanes.js",
     "opinions.js",
+    "overview.js",
     "pages.js",
     "palette.js",
     "panel.js",
     "question.js",
     "report.js",
     "rows.js",
+    "scope.js",
     "search.js",
     "series.js",
     "setup.js",
@@ -69,6 +76,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "snooze.js",
     "span.js",
     "stats.js",
+    "sparks.js",
     "suppressions.js",
     "toast.js",
     "triage.js",
@@ -80,11 +88,12 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 5] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("/", HTML, include_str!("index.html")),
     ("/page/crew.css", STYLE, include_str!("crew.css")),
     ("/page/look.css", STYLE, include_str!("look.css")),
     ("/page/style.css", STYLE, include_str!("style.css")),
+    ("/page/lists.css", STYLE, include_str!("lists.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 

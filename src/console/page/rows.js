@@ -85,9 +85,8 @@ export class Rows {
   }
 
   #draw() {
-    const height = parseFloat(getComputedStyle(this.#list).getPropertyValue('--row'));
-    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
-    this.#height = Math.max(1, height * rem);
+    // Registered as a length, so that it is in pixels.
+    this.#height = Math.max(1, parseFloat(getComputedStyle(this.#list).getPropertyValue('--row')));
     this.#list.style.height = `${this.#items.length * this.#height}px`;
     const { scrollTop, clientHeight } = this.#scroller;
     const first = Math.max(0, Math.floor(scrollTop / this.#height) - AHEAD);

@@ -3,6 +3,7 @@
 import { at, el, foreign, given, mark, toIncident, words } from './dom.js';
 import { clock } from './format.js';
 import { Pages } from './pages.js';
+import { scopeParams, scopeRange, scopeStream } from './scope.js';
 import { thumbnail } from './viewer.js';
 
 /** @import {Finding, Hit} from './types' */
@@ -11,7 +12,7 @@ export function prepare() {
   at('query').addEventListener('submit', async (event) => {
     event.preventDefault();
     const q = given('query', 'q');
-    history.replaceState(null, '', `/?view=search&q=${encodeURIComponent(q)}${location.hash}`);
+    history.replaceState(null, '', `/?${new URLSearchParams({ view: 'search', ...scopeParams(), q })}${location.hash}`);
     await find(q);
   });
 }
@@ -26,13 +27,17 @@ const findings = new Pages(at('matches'), ({ observed_at, agent, title, severity
 /** @param {string} q */
 export async function find(q) {
   /** @type {HTMLInputElement} */ (at('query').querySelector('input')).value = q;
-  const wanted = encodeURIComponent(q);
+  const wanted = new URLSearchParams({ q });
+  const range = scopeRange();
+  if (range) wanted.set('since', range.from.toISOString());
+  if (range && !range.open) wanted.set('until', range.to.toISOString());
+  if (scopeStream()) wanted.set('stream', scopeStream());
   try {
     await Promise.all([
-      lines.start(`/api/search?limit=100&q=${wanted}`),
-      findings.start(`/api/findings?limit=50&q=${wanted}`),
+      lines.start(`/api/search?limit=100&${wanted}`),
+      findings.start(`/api/findings?limit=50&${wanted}`),
     ]);
-    at('found').textContent = lines.length === 0 ? 'No results' : lines.count('line');
+    at('found').textContent = lines.length === 0 ? `No results${range || scopeStream() ? ' in this time range and stream' : ''}` : lines.count('line');
     at('reported').hidden = findings.length === 0;
   } catch (error) {
     at('found').textContent = words(error);

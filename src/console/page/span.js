@@ -3,7 +3,7 @@
 
 import { serverNow } from './api.js';
 import { el, fill } from './dom.js';
-import { fromField, toField, zone } from './format.js';
+import { TIME_FIELD, fromField, isTime, toField, zone } from './format.js';
 
 const HOUR = 3_600_000;
 /** Names of the zones in which the end is entered. */
@@ -32,7 +32,7 @@ export class Span {
     this.#usual = String(usual);
     this.#length = /** @type {HTMLSelectElement} */ (el('select', { name: 'hours' },
       ...lengths.map(([hours, name]) => new Option(name, String(hours), hours === usual, hours === usual))));
-    this.#field = /** @type {HTMLInputElement} */ (el('input', { name: 'until', type: 'datetime-local', title: 'Empty for now' }));
+    this.#field = /** @type {HTMLInputElement} */ (el('input', { name: 'until', ...TIME_FIELD, title: `${TIME_FIELD.title}; empty for now` }));
     this.#now = el('button', { type: 'button', onclick: () => this.#end(null) }, 'Now');
     fill(
       form,
@@ -45,7 +45,7 @@ export class Span {
     );
     form.addEventListener('submit', (event) => event.preventDefault());
     this.#length.addEventListener('change', () => this.#notify());
-    this.#field.addEventListener('change', () => this.#end(fromField(this.#field.value)));
+    this.#field.addEventListener('change', () => isTime(this.#field) && this.#end(fromField(this.#field.value)));
     document.addEventListener('zone', () => this.#show());
     this.#show();
   }

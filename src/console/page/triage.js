@@ -3,30 +3,35 @@
 // Rows change in place and only move on request, so that nothing moves under
 // the pointer.
 
-import { ACTIONS, actionButton, keyed, rowActions } from './actions.js';
+import { ACTIONS, actionButton, keyed } from './actions.js';
 import { annotate, ask, assign, decide, serverNow, snooze, undo, who } from './api.js';
 import { known, question } from './dialog.js';
-import { SEVERITIES, at, el, fill, foreign, mark, soon, toIncident, words } from './dom.js';
-import { ago, clock, counted, fromField, number } from './format.js';
+import { at, el, fill, foreign, soon, words } from './dom.js';
+import { Filters } from './filters.js';
+import { counted, fromField, number } from './format.js';
+import { Groups } from './groups.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
-import { isSilent } from './opinions.js';
+import { groupRow, incidentRow, isIncident, moreRow } from './incidentrow.js';
+import { Overview } from './overview.js';
 import { Rows } from './rows.js';
 import { SNOOZES } from './snooze.js';
+import { Sparks } from './sparks.js';
 import { done } from './toast.js';
 
-/** @import {Agent, Change, Incident, List, Severity, Stream, Verdict} from './types' */
+/** @import {Change, Incident, List, Verdict} from './types' */
+/** @import {ListRow} from './incidentrow.js' */
 
 const PAGE = 200;
 /** Maximum count shown. */
 const MOST_FRESH = 999;
 
-/** @param {Incident} incident */
-const isSnoozed = ({ snoozed_until }) => Date.parse(snoozed_until ?? '') > serverNow();
-
 export class Triage {
   /** @type {Set<string>} */ #selected = new Set();
   /** @type {Set<string>} */ #fresh = new Set();
-  #filters = /** @type {HTMLFormElement} */ (at('filters'));
+  #filters;
+  #overview;
+  #sparks = new Sparks(at('triage'));
+  #groups;
   /** @type {string | null} */ #next = null;
   /** Number of the load: results of older ones are dropped. */
   #load = 0;
@@ -40,30 +45,39 @@ export class Triage {
   #draft = { why: '', text: '' };
   #filling = false;
   #fill = soon(() => this.#refill());
-  #usual;
   #open;
   #say;
-  /** @type {Rows<Incident>} */ #rows;
+  /** @type {Rows<ListRow>} */ #rows;
 
   /** @param {(id: string) => void} open Called with the id of an opened incident. @param {(text: string) => void} say */
   constructor(open, say) {
     this.#open = open;
     this.#say = say;
-    this.#usual = Object.fromEntries(this.#values());
-    this.#rows = new Rows(at('list'), at('triage'), (incident) => this.#row(incident), () => this.#more());
-    this.#filters.addEventListener('change', () => {
+    this.#rows = new Rows(at('list'), at('triage'), (row) => this.#row(row), () => this.#more());
+    this.#filters = new Filters(() => {
       this.#open(at('incident').hidden ? '' : this.#current);
       this.reload();
     });
-    this.#filters.addEventListener('submit', (event) => event.preventDefault());
+    this.#overview = new Overview(this.#filters);
+    this.#groups = new Groups(this.#filters, (rows) => this.#rows.show(rows), say);
     at('fresh').addEventListener('click', () => this.reload());
+    at('gone').addEventListener('click', () => this.#hide());
     at('triage').addEventListener('click', (event) => {
       const target = /** @type {HTMLElement} */ (event.target);
       const id = target.closest('li')?.dataset.id;
-      if (!id || target.closest('button')) return;
+      if (id && target.closest('.group')) this.#go(id, true);
+      if (!id || target.closest('button, .group')) return;
       if (target.matches('input')) this.#select(id);
       // A label passes its click on to its box.
       else if (!target.closest('label')) this.#go(id, true);
+    });
+    at('triage').addEventListener('keydown', (event) => {
+      const { key, target } = event;
+      const fold = /** @type {HTMLElement} */ (target).closest('.fold[aria-expanded]');
+      const turns = { ArrowRight: 'false', ArrowLeft: 'true' }[key];
+      if (!fold || fold.getAttribute('aria-expanded') !== turns) return;
+      event.preventDefault();
+      /** @type {HTMLElement} */ (fold).click();
     });
     at('triage').addEventListener('focusin', (event) => {
       const id = /** @type {HTMLElement} */ (event.target).closest('li')?.dataset.id;
@@ -77,8 +91,10 @@ export class Triage {
   /** Reloads from the top. */
   async load() {
     this.#load += 1;
+    at('triage').parentElement?.parentElement?.classList.toggle('pictures', this.#filters.pictures);
     const fresh = [...this.#fresh];
-    const first = await this.#page(null);
+    this.#overview.load();
+    const first = this.#filters.group ? await this.#grouped() : await this.#page(null);
     if (!first) return;
     for (const id of [...fresh, ...first.map(({ id }) => id)]) this.#fresh.delete(id);
     this.#showFresh();
@@ -87,6 +103,15 @@ export class Triage {
     at('calm').hidden = first.length > 0;
     const kept = !at('incident').hidden || first.some(({ id }) => id === this.#current);
     this.#go(kept ? this.#current : first[0]?.id ?? '', false);
+    this.#showGone();
+  }
+
+  /** Rows of the groups; null if a newer load has started. */
+  async #grouped() {
+    const load = this.#load;
+    this.#next = null;
+    const rows = await this.#groups.load();
+    return load === this.#load ? rows : null;
   }
 
   /** Reloads and shows errors. */
@@ -103,26 +128,13 @@ export class Triage {
     this.#filling = false;
   }
 
-  #values() {
-    return [...new FormData(this.#filters)].map(([name, value]) => [name, String(value)]);
-  }
-
-  /** Filters that differ from the default, for the URL. @returns {Record<string, string>} */
   get filters() {
-    return Object.fromEntries(this.#values().filter(([name, value]) => value !== this.#usual[name]));
+    return this.#filters;
   }
 
   /** Sets the filters from the URL. @param {URLSearchParams} query @returns {boolean} True if the list changes. */
   set(query) {
-    const before = JSON.stringify(this.#values());
-    for (const [name, usual] of Object.entries(this.#usual)) {
-      const select = /** @type {HTMLSelectElement} */ (this.#filters.elements.namedItem(name));
-      const wanted = query.get(name) ?? usual;
-      // Names are loaded later than the page.
-      if (name === 'agent' || name === 'stream') this.#offer(name, [wanted]);
-      select.value = [...select.options].some(({ value }) => value === wanted) ? wanted : usual;
-    }
-    return JSON.stringify(this.#values()) !== before;
+    return this.#filters.set(query);
   }
 
   /** Selects the shown incident as the target of keys. @param {string} id */
@@ -130,16 +142,9 @@ export class Triage {
     if (id) this.#go(id, false);
   }
 
-  /** True if the incident matches the filters. @param {Incident} incident */
-  #matches(incident) {
-    const { status, severity, agents, stream, owner } = incident;
-    const wanted = Object.fromEntries(this.#values());
-    return (!wanted.status || wanted.status.split(',').includes(status))
-      && (!wanted.severity || SEVERITIES.indexOf(severity) >= SEVERITIES.indexOf(/** @type {Severity} */ (wanted.severity)))
-      && (!wanted.agent || agents.includes(wanted.agent))
-      && (!wanted.stream || stream === wanted.stream)
-      && (!wanted.owner || owner === wanted.owner)
-      && (!wanted.snoozed || isSnoozed(incident) === (wanted.snoozed === 'true'));
+  /** Loaded incidents. */
+  get #incidents() {
+    return this.#rows.items.filter(isIncident);
   }
 
   async #more() {
@@ -167,18 +172,18 @@ export class Triage {
 
   /** @param {string | null} cursor @returns {Promise<List<Incident>>} */
   async #fetched(cursor) {
-    const query = new URLSearchParams({ limit: String(PAGE) });
-    for (const [name, value] of this.#values()) if (value) query.set(name, value);
+    const query = this.#filters.query;
+    query.set('limit', String(PAGE));
+    query.set('sort', this.#filters.sort);
     if (cursor) query.set('cursor', cursor);
-    /** @type {List<Incident>} */
-    const page = await ask(`/api/incidents?${query}`);
-    this.#offer('owner', [who.name, ...page.items.map(({ owner }) => owner ?? '')].filter(Boolean));
-    return page;
+    return ask(`/api/incidents?${query}`);
   }
 
   /** Announces the incidents whose snooze has ended. */
   async woken() {
     if (this.#load === 0) return;
+    this.#overview.changed();
+    if (this.#filters.group) return this.#groups.changed();
     const page = await this.#fetched(null).catch(() => null);
     const there = new Set(this.#rows.items.map(({ id }) => id));
     for (const { id } of page?.items ?? []) if (!there.has(id)) this.#fresh.add(id);
@@ -190,42 +195,59 @@ export class Triage {
   /** Loaded incidents with all these words in their title. @param {string} text */
   named(text) {
     const wanted = text.toLowerCase().split(/\s+/).filter(Boolean);
-    return this.#rows.items.filter(({ title }) => wanted.every((word) => title.toLowerCase().includes(word))).slice(0, 5);
+    return this.#incidents.filter(({ title }) => wanted.every((word) => title.toLowerCase().includes(word))).slice(0, 5);
   }
 
   /** Incident that keys act on, or the first of the selected ones; null without. */
   get target() {
     const [id] = this.#chosen();
-    return this.#rows.items.find((one) => one.id === id) ?? null;
+    return this.#incidents.find((one) => one.id === id) ?? null;
   }
 
   /** Handles a change of an incident. @param {Pick<Change, 'incident'>} change */
   changed({ incident }) {
     this.#fresh.delete(incident.id);
-    if (this.#rows.items.some(({ id }) => id === incident.id)) return this.#rows.change(incident);
+    this.#sparks.stale(incident.id);
     // There is no list before the view is first opened.
-    if (this.#load > 0 && this.#matches(incident)) {
-      if (this.#fresh.size < MOST_FRESH) this.#fresh.add(incident.id);
+    if (this.#load > 0) this.#overview.changed();
+    if (this.#rows.items.some(({ id }) => id === incident.id)) {
+      this.#rows.change(incident);
+      this.#groups.change(incident);
+      this.#showGone();
+      return;
+    }
+    if (this.#load > 0 && this.#filters.matches(incident)) {
+      const shown = !this.#filters.group || this.#groups.lacks(incident);
+      if (shown && this.#fresh.size < MOST_FRESH) this.#fresh.add(incident.id);
       if (this.#rows.items.length === 0) this.#fill();
+      else if (this.#filters.group) this.#groups.changed();
     }
     this.#showFresh();
   }
 
-  /** @param {Agent[]} agents */
-  agents(agents) {
-    this.#offer('agent', agents.map(({ name }) => name));
+  /** Rows that no longer match the filters: they stay until the user hides them. */
+  get #gone() {
+    return this.#incidents.filter((incident) => !this.#filters.matches(incident));
   }
 
-  /** @param {Stream[]} streams */
-  streams(streams) {
-    this.#offer('stream', streams.map(({ name }) => name));
+  #showGone() {
+    const gone = this.#gone;
+    const closed = gone.every(({ status }) => status === 'closed');
+    at('gone').hidden = gone.length === 0;
+    at('gone').textContent = `${number(gone.length)} ${closed ? 'closed' : 'not matching'} · hide`;
   }
 
-  /** Earlier names stay as options, as their findings remain. @param {string} filter @param {string[]} names */
-  #offer(filter, names) {
-    const select = /** @type {HTMLSelectElement} */ (this.#filters.elements.namedItem(filter));
-    const there = new Set([...select.options].map(({ value }) => value));
-    select.append(...names.filter((name) => !there.has(name)).map((name) => new Option(name, name)));
+  #hide() {
+    const gone = new Set(this.#gone.map(({ id }) => id));
+    const items = this.#rows.items;
+    const here = items.findIndex(({ id }) => id === this.#current);
+    const left = items.filter(({ id }) => !gone.has(id));
+    const next = items.slice(here).find(({ id }) => !gone.has(id)) ?? left.at(-1);
+    this.#groups.remove(gone);
+    this.#rows.show(left);
+    at('calm').hidden = left.length > 0;
+    if (gone.has(this.#current) && at('incident').hidden) this.#go(next?.id ?? '', false);
+    this.#showGone();
   }
 
   /** @param {string} key */
@@ -268,12 +290,14 @@ export class Triage {
   }
 
   #chosen() {
-    return this.#selected.size ? [...this.#selected] : [this.#current].filter(Boolean);
+    if (this.#selected.size > 0) return [...this.#selected];
+    const row = this.#rows.items.find(({ id }) => id === this.#current);
+    return this.#current && (!row || isIncident(row)) ? [this.#current] : [];
   }
 
   /** @param {string} id */
   #title(id) {
-    return this.#rows.items.find((one) => one.id === id)?.title ?? (titleOf(id) || id);
+    return this.#incidents.find((one) => one.id === id)?.title ?? (titleOf(id) || id);
   }
 
   /** Title of a dialog or notice about some. @param {string} what @param {string[]} ids */
@@ -319,7 +343,7 @@ export class Triage {
     if (!await known()) return;
     const input = await question(this.#about('Snooze', ids), 'Snooze', [
       { name: 'for', label: 'For', options: SNOOZES.map(({ name }, nth) => [String(nth), name]) },
-      { name: 'until', label: 'Or until', kind: 'datetime-local', optional: true },
+      { name: 'until', label: 'Or until', kind: 'when', optional: true },
     ], this.#only(ids));
     if (!input) return;
     const until = fromField(String(input.until)) ?? SNOOZES[Number(input.for)].until(new Date(serverNow()));
@@ -415,7 +439,7 @@ export class Triage {
 
   /** @param {string} id */
   #select(id) {
-    if (!id) return;
+    if (!this.#incidents.some((one) => one.id === id)) return;
     if (!this.#selected.delete(id)) this.#selected.add(id);
     this.#mark = id;
     this.#rows.touch(id);
@@ -428,7 +452,7 @@ export class Triage {
     const mark = items.findIndex(({ id }) => id === this.#mark);
     const from = mark < 0 ? here : mark;
     if (from < 0) return;
-    for (const { id } of items.slice(Math.min(from, here), Math.max(from, here) + 1)) {
+    for (const { id } of items.slice(Math.min(from, here), Math.max(from, here) + 1).filter(isIncident)) {
       this.#selected.add(id);
       this.#rows.touch(id);
     }
@@ -437,7 +461,7 @@ export class Triage {
 
   /** Selects all loaded ones, or none. */
   #all() {
-    const items = this.#rows.items;
+    const items = this.#incidents;
     if (this.#selected.size === items.length) return this.deselect();
     items.forEach(({ id }) => this.#selected.add(id));
     items.forEach(({ id }) => this.#rows.touch(id));
@@ -452,7 +476,10 @@ export class Triage {
     this.#rows.touch(id);
     const place = this.#rows.items.findIndex((item) => item.id === id);
     if (place >= 0) this.#rows.reveal(place);
-    if (open && id) this.#open(id);
+    if (!open || !id) return;
+    const row = this.#rows.items[place];
+    if (row && !isIncident(row)) this.#groups.open(row);
+    else this.#open(id);
   }
 
   #showFresh() {
@@ -481,29 +508,11 @@ export class Triage {
     this.#current = id;
   }
 
-  /** @param {Incident} incident */
-  #row(incident) {
-    const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen, owner } = incident;
-    const dissent = (verdict?.dissent.length ?? 0) > 0;
-    const spoken = opinions.filter((one) => !isSilent(one)).length;
-    const about = [status, owner && `owner ${owner}`, `${number(count)}×`, agents.join(', '), grounded === false && 'unverified evidence',
-      spoken > 0 && counted(spoken, 'opinion'), dissent && 'disagreement'];
-    const link = toIncident(id, title);
-    link.title = title;
-    link.addEventListener('click', (event) => !event.ctrlKey && !event.metaKey && event.preventDefault());
-    const row = el(
-      'li',
-      { 'data-id': id, 'data-severity': severity, 'data-status': status },
-      el('label', { class: 'pick' }, el('input', { type: 'checkbox', title: 'Select (x)', 'aria-label': `Select ${title}`, checked: this.#selected.has(id) })),
-      mark(severity),
-      link,
-      ago(last_seen),
-      el('span', { class: 'quiet' },
-        isSnoozed(incident) && el('span', { class: 'snoozed' }, 'snoozed until ', clock(incident.snoozed_until ?? ''), ' · '),
-        about.filter(Boolean).join(' · ')),
-      el('span', { class: 'acts' }, ...rowActions(incident)),
-    );
-    if (id === this.#current) row.setAttribute('aria-current', 'true');
-    return row;
+  /** @param {ListRow} row */
+  #row(row) {
+    const current = row.id === this.#current;
+    if (!isIncident(row)) return 'group' in row ? groupRow(row, { current, by: this.#filters.group }) : moreRow(row, current);
+    const parts = this.#sparks.parts(row.id, this.#filters.pictures);
+    return incidentRow(row, { selected: this.#selected.has(row.id), current, parts });
   }
 }

@@ -5,7 +5,7 @@ use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
 use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::Setup;
-use crate::console::fixture::{opened, press, submit};
+use crate::console::fixture::{opened, press, report, reported, submit};
 
 /// Source of axe-core, installed by `scripts/check-page.sh`.
 pub(super) fn axe() -> String {
@@ -59,6 +59,15 @@ async fn every_view_passes_in_both_themes_and_sizes() {
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let settled = "document.querySelectorAll('#findings li').length > 0";
     browser.until_true(60, settled).await;
+    // On two streams, some at the same time and some not.
+    for (number, minutes) in [0, 0, 1, 20, 21, 50].into_iter().enumerate() {
+        let mut finding = reported(number, &format!("Trouble {number}"));
+        let seen = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        finding["observed_at"] = serde_json::json!(seen.to_string());
+        finding["severity"] = ["critical", "high", "medium", "low", "info", "high"][number].into();
+        finding["stream"] = ["demo", "team"][number % 2].into();
+        report(&server, &finding).await;
+    }
     for theme in ["dark", "light"] {
         browser.theme(theme).await;
         for (width, height) in [(1366, 768), (390, 844)] {
@@ -85,6 +94,11 @@ async fn every_view_passes_in_both_themes_and_sizes() {
                         .await;
                     browser
                         .run("document.querySelector('#incident .transcripts')?.setAttribute('open', '')")
+                        .await;
+                }
+                if view == "history" {
+                    browser
+                        .until_true(10, "document.querySelectorAll('#lanes .tick').length > 3")
                         .await;
                 }
                 if view == "search" {
@@ -139,6 +153,38 @@ async fn every_view_passes_in_both_themes_and_sizes() {
             press(&browser, "?").await;
             found.extend(look(&browser, &axe, &format!("keys, {theme}, {width}x{height}")).await);
             browser.run("document.querySelector('#ask').close()").await;
+            // Groups, facets that are unfolded, and the time ranges.
+            browser
+                .open(&server.http_url("/?view=incidents&group=stream&pictures=1"))
+                .await;
+            browser
+                .until_true(10, "document.querySelectorAll('#triage .fold').length > 1")
+                .await;
+            browser
+                .run("(document.querySelector('#triage .fold').click(), document.querySelector('#refine').click())")
+                .await;
+            browser
+                .until_true(10, "document.querySelectorAll('#triage .pick').length > 0")
+                .await;
+            found.extend(
+                look(
+                    &browser,
+                    &axe,
+                    &format!("groups, {theme}, {width}x{height}"),
+                )
+                .await,
+            );
+            press(&browser, "t").await;
+            found.extend(
+                look(
+                    &browser,
+                    &axe,
+                    &format!("ranges, {theme}, {width}x{height}"),
+                )
+                .await,
+            );
+            // Without the grouping, which stays while the page does.
+            browser.open(&server.http_url("/")).await;
         }
     }
     browser.close().await;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::console::fixture::{answer, js, opened, press, quiet, report, reported};
+use crate::console::fixture::{answer, opened, press, quiet, report, reported};
 
 const ROWS: &str = "document.querySelectorAll('#triage li').length";
 
@@ -22,27 +22,24 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
     }
     let browser = opened(&server, "/?view=incidents").await;
     browser.until_true(10, &format!("{ROWS} === 5")).await;
-    let filter = async |name: &str, value: &str| {
-        browser
-            .run(&format!(
-                "(document.querySelector('#filters [name={name}]').value = {}, \
-                 document.querySelector('#filters').dispatchEvent(new Event('change')))",
-                js(value)
-            ))
-            .await;
-    };
-    filter("sort", "severity").await;
     let order =
         "[...document.querySelectorAll('#triage li')].map((row) => row.dataset.severity).join()";
     browser
         .until_true(10, &format!("{order} === 'critical,high,medium,low,info'"))
         .await;
-    filter("severity", "high").await;
+    let chip = async |value: &str| {
+        let chip = format!("document.querySelector('#facets [value={value}]').click()");
+        browser.run(&chip).await;
+    };
+    chip("critical").await;
+    chip("high").await;
     browser
         .until_true(10, &format!("{order} === 'critical,high'"))
         .await;
-    filter("agent", "Outpost").await;
-    filter("stream", "team").await;
+    chip("Outpost").await;
+    browser
+        .run("Object.assign(document.querySelector('#only'), {value: 'team'}).dispatchEvent(new Event('change'))")
+        .await;
     browser.until_true(10, &format!("{ROWS} === 2")).await;
 
     // All loaded rows.
@@ -66,7 +63,8 @@ async fn many_are_filtered_sorted_decided_at_once_and_exported() {
     browser.until_true(5, &format!("{chosen} === ''")).await;
 
     // A range of rows.
-    filter("severity", "").await;
+    chip("high").await;
+    chip("critical").await;
     browser.until_true(10, &format!("{ROWS} === 5")).await;
     let last = "document.querySelector('#triage [aria-current]')?.dataset.severity === 'info'";
     for key in ["j", "j", "x", "j", "j", "X"] {

@@ -137,21 +137,17 @@ async fn filters_stand_in_the_address_and_the_focus_stays() {
     browser
         .until_true(20, &format!("{ROWS}.length === 3"))
         .await;
-    let filter = |value: &str| {
-        format!(
-            "(document.querySelector('#filters [name=severity]').value = '{value}', \
-             document.querySelector('#filters').dispatchEvent(new Event('change')))"
-        )
-    };
-    browser.run(&filter("critical")).await;
+    browser
+        .run("document.querySelector('#facets [value=critical]').click()")
+        .await;
     let empty_list = "!document.querySelector('#calm').hidden";
     browser.until_true(20, empty_list).await;
     assert_eq!(
         browser.run("location.search").await,
-        "?view=incidents&severity=critical"
+        "?view=incidents&severities=critical"
     );
     browser.run("location.reload()").await;
-    let set = "document.querySelector('#filters [name=severity]').value === 'critical'";
+    let set = "document.querySelector('#facets [value=critical]').checked";
     browser
         .until_true(20, &format!("{set} && {empty_list}"))
         .await;

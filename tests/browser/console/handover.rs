@@ -74,7 +74,7 @@ async fn incidents_are_worked_by_keyboard() {
     // Stills over time, and the handover to the next shift.
     press(&browser, "5").await;
     let pictures = "document.querySelector('#moments img')?.naturalWidth > 0 \
-        && document.querySelectorAll('#scale a').length > 0";
+        && document.querySelectorAll('#lanes a').length > 0";
     browser.until_true(20, pictures).await;
     press(&browser, "6").await;
     let reported = "['Ann', 'closed: A drill', 'added note: <b>Ask the pentesters</b>', 'UTC']\

@@ -61,44 +61,54 @@ async fn shows_text(browser: &Chromium, what: &str) {
     browser.until_true(10, &contains).await;
 }
 
-const MIDDLE: &str = "document.querySelectorAll('#scale .hour')[2].click()";
-
 #[tokio::test]
 async fn a_day_is_looked_through_from_afar_and_from_near() {
     let server = a_day().await;
+    // A link of an earlier version.
     let browser = opened(&server, "/?view=history&hours=24").await;
     shows_text(&browser, "one per 7 min and stream").await;
     let (span, count) = shown(&browser).await;
     assert!(span > 23 * HOUR && count >= 198, "{span} s, {count}");
-    let marks = "document.querySelectorAll('#scale .tick').length";
-    assert!(browser.run(marks).await.as_u64().unwrap() > 30);
+    let marks = "document.querySelectorAll('#lanes .tick').length";
+    browser.until_true(10, &format!("{marks} > 25")).await;
     // Minimum target size (WCAG 2.2, 2.5.8), however narrow the window is.
-    let nearest = "Math.min(...[...document.querySelectorAll('#scale .tick')].map((one) => \
+    let nearest = "Math.min(...[...document.querySelectorAll('#lanes .tick')].map((one) => \
         one.getBoundingClientRect().left).map((left, at, all) => at ? left - all[at - 1] : 100))";
     assert!(browser.run(nearest).await.as_f64().unwrap() >= 24.0);
     browser.resize(390, 844).await;
-    browser.until_true(10, &format!("{nearest} >= 24")).await;
+    browser
+        .until_true(10, &format!("{marks} < 20 && {nearest} >= 24"))
+        .await;
     browser.resize(1366, 768).await;
+    browser.until_true(10, &format!("{marks} > 25")).await;
 
-    // Zooms in until every still is shown.
-    browser.run(MIDDLE).await;
+    // A brush zooms in.
+    browser.brush("#scale .bars", 0.34, 0.66).await;
     shows_text(&browser, "one per 2 min").await;
     let (span, count) = shown(&browser).await;
-    assert!((7 * HOUR..=8 * HOUR).contains(&span), "{span} s, {count}");
-    browser.run(MIDDLE).await;
-    shows_text(&browser, "one per 18 s").await;
-    browser.run(MIDDLE).await;
+    assert!((7 * HOUR..=9 * HOUR).contains(&span), "{span} s, {count}");
+    // The range shown is the one that the link names, to the millisecond.
+    let requested = |name: &str| {
+        format!(
+            "performance.getEntriesByType('resource').map((one) => new URL(one.name))\
+             .filter((one) => one.pathname === '/api/moments').pop().searchParams.get('{name}')"
+        )
+    };
+    let named = |name: &str| {
+        format!("new Date(new URLSearchParams(location.search).get('{name}')).toISOString()")
+    };
+    for (one, other) in [("since", "from"), ("until", "to")] {
+        let asked = browser.run(&requested(one)).await;
+        assert_eq!(asked, browser.run(&named(other)).await);
+    }
+    // A quarter of an hour shows every still.
+    let to = Timestamp::now() - SignedDuration::from_secs(12 * HOUR);
+    let from = to - SignedDuration::from_mins(15);
+    let quarter = format!("/?view=history&from={from:.0}&to={to:.0}");
+    browser.open(&server.http_url(&quarter)).await;
     shows_text(&browser, "180 screenshots").await;
     let (span, _) = shown(&browser).await;
     assert_eq!(span, 15 * 60 - 5);
-    let address = "location.search.replace(/until=[^&]+/, 'until=')";
-    let address = browser.run(address).await;
-    assert_eq!(address, "?view=history&hours=0.25&until=");
-    // The range shown is the one that the link names, to the millisecond.
-    let requested = "performance.getEntriesByType('resource').map((one) => new URL(one.name))\
-        .filter((one) => one.pathname === '/api/moments').pop().searchParams.get('until')";
-    let named = "new Date(new URLSearchParams(location.search).get('until')).toISOString()";
-    assert_eq!(browser.run(requested).await, browser.run(named).await);
 
     // A link leads to the time of a still, and navigation works both ways.
     let first = "document.querySelector('#moments time').dateTime";
@@ -106,18 +116,14 @@ async fn a_day_is_looked_through_from_afar_and_from_near() {
     browser.run("location.reload()").await;
     shows_text(&browser, "180 screenshots").await;
     assert_eq!(browser.run(first).await, middle);
-    let pressed = |name: &str| {
-        format!(
-            "[...document.querySelectorAll('#span button')].find((one) => one.textContent === '{name}').click()"
-        )
-    };
-    browser.run(&pressed("Earlier")).await;
+    browser.click("#earlier").await;
     browser.until_true(10, &format!("{first} < {middle}")).await;
-    browser.run(&pressed("Later")).await;
+    browser.click("#later").await;
     browser
         .until_true(10, &format!("{first} === {middle}"))
         .await;
-    browser.run(&pressed("Now")).await;
+    browser.click("#range").await;
+    browser.click("#ranges [data-range='15m']").await;
     let newest = format!("Date.now() - Date.parse({first}) < 10 * 60e3");
     browser.until_true(10, &newest).await;
 

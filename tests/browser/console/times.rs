@@ -71,10 +71,10 @@ async fn times_are_in_utc_or_local_as_chosen() {
     let field = "document.querySelector('#shift input').value";
     let ends = "document.querySelector('#report p')?.textContent.split(' to ')[1]";
     wait_for_text(&browser, ends, &format!("{local} GMT+5:45.")).await;
-    wait_for_text(&browser, field, &format!("{next}T02:15")).await;
+    wait_for_text(&browser, field, &format!("{next} 02:15")).await;
     choose(&browser, "utc").await;
     wait_for_text(&browser, ends, &format!("{utc} UTC.")).await;
-    wait_for_text(&browser, field, &format!("{day}T20:30")).await;
+    wait_for_text(&browser, field, &format!("{day} 20:30")).await;
     browser
         .run(&format!(
             "Object.assign(document.querySelector('#shift input'), {{value: '{day}T10:00'}}).dispatchEvent(new Event('change'))"
