@@ -10,6 +10,8 @@
 #   scripts/bench.sh transcode  cost of transcoding a stream
 #   scripts/bench.sh reading [PICTURE...]
 #                               reading a new 1080p screen, compared with ONNX Runtime alone
+#   scripts/bench.sh rules [PICTURE...]
+#                               layout and offline analysts on 1080p screens
 #   scripts/bench.sh seeing     scripted screencasts: findings, and data sent to models
 #   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
@@ -27,7 +29,7 @@ which=${1:-all}
 seconds=${SECONDS_MEASURED:-40}
 
 die() { printf 'bench: %s\n' "$*" >&2; exit 1; }
-case $which in all | ingest | many | fanout | link | transcode | reading | seeing | console | sinks | record | parts | streams) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, reading, seeing, streams, console, sinks, record or parts" ;; esac
+case $which in all | ingest | many | fanout | link | transcode | reading | rules | seeing | console | sinks | record | parts | streams) ;; *) die "unknown argument '$which'; expected ingest, many, fanout, link, transcode, reading, rules, seeing, streams, console, sinks, record or parts" ;; esac
 
 work=$(mktemp -d)
 started=()
@@ -89,7 +91,7 @@ stop() {
   started=()
 }
 
-if [ "$which" != parts ] && [ "$which" != fanout ] && [ "$which" != link ] && [ "$which" != reading ]; then
+if [ "$which" != parts ] && [ "$which" != fanout ] && [ "$which" != link ] && [ "$which" != reading ] && [ "$which" != rules ]; then
   cargo build --release --locked --quiet
   watchtower=${CARGO_TARGET_DIR:-$root/target}/release/watchtower
   : >"$work/nobody.toml"
@@ -243,12 +245,16 @@ drawn() { # NAME FONT SIZE PAPER INK: the texts of tests/fixtures/alarming in th
   rm "$work"/column.*
 }
 
-if [ "$which" = all ] || [ "$which" = reading ]; then
+screens() { # [PICTURE...]: scenes of the sample, drawn pages, and the given ones
   mkdir -p "$work/screens"
   for second in 4 22 40 58; do planes "demo-$second" -ss "$second" -i demo/demo.mp4; done
   drawn terminal DejaVuSansMono 13 0x14181d 0xc8d3dc
   drawn page DejaVuSans 12 0xf4f6f8 0x222a33
-  for picture in "${@:2}"; do planes "$(basename "${picture%.*}")" -i "$picture"; done
+  for picture in "$@"; do planes "$(basename "${picture%.*}")" -i "$picture"; done
+}
+
+if [ "$which" = all ] || [ "$which" = reading ]; then
+  screens "${@:2}"
   # Python interface of ONNX Runtime, used for the comparison only.
   python3 -m venv "$work/peer" || die 'python3 with venv is needed for the comparison: apt-get install python3-venv'
   "$work/peer/bin/pip" install --quiet --disable-pip-version-check "${PEER:-onnxruntime==1.32.0}" numpy
@@ -261,6 +267,13 @@ if [ "$which" = all ] || [ "$which" = reading ]; then
     "$reading" "$models" "${ROUNDS:-3}" "$screen" \
       | "$work/peer/bin/python" scripts/reading_peer.py "$models" "${ROUNDS:-3}" "$work/screens"
   done
+fi
+
+if [ "$which" = all ] || [ "$which" = rules ]; then
+  screens "${@:2}"
+  rules=$(cargo bench --locked --profile "${PROFILE:-start}" -p watchtower-models --bench rules --no-run 2>&1 | sed -n 's/.*(\(.*rules-[0-9a-f]*\)).*/\1/p')
+  [ -x "$rules" ] || die 'the benchmark of rules was not built'
+  "$rules" "${WATCHTOWER_MODELS:-$root/models}" "${ROUNDS:-9}" "$work"/screens/*.yuv
 fi
 
 if [ "$which" = all ] || [ "$which" = seeing ]; then

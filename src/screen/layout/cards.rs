@@ -25,41 +25,71 @@ pub(super) type FoundCard = (Card, Vec<usize>);
 
 /// Cards whose value is larger than its label.
 pub(super) fn large_values(all: &[TextPiece], indices: &[usize]) -> Vec<FoundCard> {
-    let mut used: Vec<usize> = Vec::new();
+    let kinds = kinds(all, indices);
     let mut cards = Vec::new();
-    let mut values: Vec<usize> = (indices.iter().copied())
-        .filter(|at| is_card_value(&all[*at].text) || is_state(&all[*at]))
-        .filter(|at| is_alone(all, indices, *at) && !is_in_row(all, indices, *at))
+    let mut values: Vec<&TextKind> = (kinds.iter())
+        .filter(|kind| kind.number || kind.state)
+        .filter(|kind| is_alone(all, &kinds, kind) && !is_in_row(all, &kinds, kind))
         .collect();
-    values.sort_by_key(|at| std::cmp::Reverse(all[*at].rect.height));
+    values.sort_by_key(|kind| std::cmp::Reverse(all[kind.at].rect.height));
+    let mut used = vec![false; all.len()];
     for value in values {
-        if used.contains(&value) {
+        if used[value.at] {
             continue;
         }
-        let near = (indices.iter().copied())
-            .filter(|at| *at != value && !used.contains(at))
-            .filter(|at| is_label(&all[*at].text))
-            .filter(|at| letters_of(&all[value]) * 100 >= letters_of(&all[*at]) * LARGER)
-            .filter(|at| {
-                let above = all[*at].rect.bottom() <= all[value].middle();
-                above || is_card_value(&all[value].text)
+        let near = (kinds.iter())
+            .filter(|kind| kind.label && kind.at != value.at && !used[kind.at])
+            .filter(|kind| value.letters * 100 >= kind.letters * LARGER)
+            .filter(|kind| {
+                let above = all[kind.at].rect.bottom() <= all[value.at].middle();
+                above || value.number
             })
-            .filter_map(|at| Some((distance(&all[value], &all[at])?, at)))
+            .filter_map(|kind| Some((distance(&all[value.at], &all[kind.at])?, kind.at)))
             .min();
         let Some((_, label)) = near else {
             continue;
         };
-        used.extend([value, label]);
+        (used[value.at], used[label]) = (true, true);
         cards.push((
             Card {
                 label: joined([&all[label]]),
-                value: joined([&all[value]]),
+                value: joined([&all[value.at]]),
                 note: None,
             },
-            vec![label, value],
+            vec![label, value.at],
         ));
     }
     cards
+}
+
+/// Kinds of text that a piece may be on a card.
+#[derive(Debug, Clone, Copy)]
+struct TextKind {
+    at: usize,
+    /// Number, time or version.
+    value: bool,
+    /// Number with its unit.
+    number: bool,
+    state: bool,
+    label: bool,
+    /// Height of its letters.
+    letters: u32,
+}
+
+/// Kind of each piece.
+fn kinds(all: &[TextPiece], indices: &[usize]) -> Vec<TextKind> {
+    let kind = |at: &usize| {
+        let piece = &all[*at];
+        TextKind {
+            at: *at,
+            value: is_value(&piece.text),
+            number: is_card_value(&piece.text),
+            state: is_state(piece),
+            label: is_label(&piece.text),
+            letters: letters_of(piece),
+        }
+    };
+    indices.iter().map(kind).collect()
 }
 
 /// Height of a label's letters: its box includes what hangs below the line.
@@ -72,40 +102,40 @@ fn letters_of(piece: &TextPiece) -> u32 {
 
 /// True unless the next text above or below is a value too, as in a column of a
 /// table.
-fn is_alone(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
-    let rect = &all[at].rect;
-    let column = |other: &&usize| {
-        let other = &all[**other].rect;
+fn is_alone(all: &[TextPiece], kinds: &[TextKind], kind: &TextKind) -> bool {
+    let rect = &all[kind.at].rect;
+    let column = |other: &&TextKind| {
+        let other = &all[other.at].rect;
         other.x < rect.right() && rect.x < other.right()
     };
-    let is_like = |other: &usize| {
-        let piece = &all[*other];
-        let number = is_value(&piece.text) && is_value(&all[at].text);
-        let height = piece.rect.height.abs_diff(rect.height) * 5 <= rect.height;
-        height && (number || (is_state(piece) && is_state(&all[at])))
+    let is_like = |other: &TextKind| {
+        let number = other.value && kind.value;
+        let height = all[other.at].rect.height.abs_diff(rect.height) * 5 <= rect.height;
+        height && (number || (other.state && kind.state))
     };
-    let below = (indices.iter().filter(column))
-        .filter(|other| all[**other].rect.y >= rect.bottom())
-        .min_by_key(|other| all[**other].rect.y);
-    let above = (indices.iter().filter(column))
-        .filter(|other| all[**other].rect.bottom() <= rect.y)
-        .max_by_key(|other| all[**other].rect.bottom());
+    let below = (kinds.iter().filter(column))
+        .filter(|other| all[other.at].rect.y >= rect.bottom())
+        .min_by_key(|other| all[other.at].rect.y);
+    let above = (kinds.iter().filter(column))
+        .filter(|other| all[other.at].rect.bottom() <= rect.y)
+        .max_by_key(|other| all[other.at].rect.bottom());
     !below.is_some_and(is_like) && !above.is_some_and(is_like)
 }
 
 /// True for a text with another one before it in its row that is no value and as
 /// high, as in a table or a list of pairs.
-fn is_in_row(all: &[TextPiece], indices: &[usize], at: usize) -> bool {
-    let piece = &all[at];
-    let before = (indices.iter().map(|other| &all[*other])).filter(|other| {
+fn is_in_row(all: &[TextPiece], kinds: &[TextKind], kind: &TextKind) -> bool {
+    let piece = &all[kind.at];
+    let before = kinds.iter().filter(|other| {
+        let other = &all[other.at];
         other.rect.right() <= piece.rect.x
             && other.middle().abs_diff(piece.middle()) * 3 <= piece.rect.height
     });
     before
-        .max_by_key(|other| other.rect.right())
+        .max_by_key(|other| all[other.at].rect.right())
         .is_some_and(|other| {
-            let height = letters_of(other).abs_diff(letters_of(piece)) * 5;
-            !is_value(&other.text) && height <= letters_of(piece)
+            let height = other.letters.abs_diff(kind.letters) * 5;
+            !other.value && height <= kind.letters
         })
 }
 
@@ -251,15 +281,16 @@ pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Car
     let mut heights: Vec<_> = indices.iter().map(|at| all[*at].rect.height).collect();
     heights.sort_unstable();
     let usual = heights.get(heights.len() / 2).copied().unwrap_or(1);
-    let card = |at: usize| {
-        let piece = &all[at];
-        let words = piece.words();
+    let kinds = kinds(all, indices);
+    let card = |kind: &TextKind| {
+        let piece = &all[kind.at];
         if piece.rect.height * 100 < usual * LARGER
-            || words.len() > VALUE_WORDS + 2
-            || !is_alone(all, indices, at)
+            || piece.text.split_whitespace().count() > VALUE_WORDS + 2
+            || !is_alone(all, &kinds, kind)
         {
             return None;
         }
+        let words = piece.words();
         let number =
             |word: &(std::ops::Range<usize>, u32, u32)| is_card_value(&piece.text[word.0.clone()]);
         let numbers = words.iter().take_while(|word| number(word)).count();
@@ -274,8 +305,8 @@ pub(super) fn labelled_numbers(all: &[TextPiece], indices: &[usize]) -> Vec<(Car
             note: None,
         })
     };
-    (indices.iter().copied())
-        .filter_map(|at| Some((card(at)?, at)))
+    (kinds.iter())
+        .filter_map(|kind| Some((card(kind)?, kind.at)))
         .collect()
 }
 

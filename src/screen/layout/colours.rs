@@ -28,6 +28,38 @@ pub(super) struct Shade {
     v: i32,
 }
 
+/// Samples of a row of a picture from a column on.
+struct RowSamples<'a> {
+    y: &'a [u8],
+    u: &'a [u8],
+    v: &'a [u8],
+    /// 1 if the first column is the second of those that share a chroma sample.
+    odd: usize,
+}
+
+impl<'a> RowSamples<'a> {
+    fn of(picture: &'a Picture, x: u32, y: u32) -> Self {
+        let (width, half) = (picture.width as usize, picture.width.div_ceil(2) as usize);
+        let (x, y) = (x as usize, y as usize);
+        let chroma = y / 2 * half + x / 2..(y / 2 + 1) * half;
+        Self {
+            y: &picture.y[y * width + x..(y + 1) * width],
+            u: &picture.u[chroma.clone()],
+            v: &picture.v[chroma],
+            odd: x % 2,
+        }
+    }
+
+    fn shade(&self, at: usize) -> Shade {
+        let chroma = (self.odd + at) / 2;
+        Shade {
+            y: i32::from(self.y[at]),
+            u: i32::from(self.u[chroma]) - 128,
+            v: i32::from(self.v[chroma]) - 128,
+        }
+    }
+}
+
 /// Colours on one box of text.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Swatch {
@@ -115,30 +147,34 @@ impl Swatch {
         }
         let step = (rect.height / ROWS).max(1);
         let rows = || (rect.y..bottom).step_by(step as usize);
-        let columns = || (rect.x..right).step_by(step as usize);
+        let columns = (right - rect.x).div_ceil(step) as usize;
+        let step = step as usize;
         let mut histogram = [0_u32; 32];
         for y in rows() {
-            let row = &picture.y[(y * picture.width) as usize..];
-            for x in columns() {
-                histogram[usize::from(row[x as usize] / 8)] += 1;
+            let line = RowSamples::of(picture, rect.x, y);
+            for at in 0..columns {
+                histogram[usize::from(line.y[at * step] / 8)] += 1;
             }
         }
         let mode = (0..32).max_by_key(|at| histogram[*at]).unwrap_or_default() as i32;
         let (mut sum, mut count) = (Shade::default(), 0);
         for y in rows().step_by(2) {
-            for x in columns().step_by(2) {
-                let shade = Shade::at(picture, x, y);
-                if shade.y / 8 == mode {
-                    (sum, count) = (sum.plus(shade), count + 1);
+            let line = RowSamples::of(picture, rect.x, y);
+            for at in (0..columns).step_by(2) {
+                if i32::from(line.y[at * step]) / 8 == mode {
+                    (sum, count) = (sum.plus(line.shade(at * step)), count + 1);
                 }
             }
         }
         let surface = sum.over(count);
-        let mut furthest = vec![0; columns().count()];
+        let mut distances = Vec::with_capacity(rows().len() * columns);
+        let mut furthest = vec![0; columns];
         for y in rows() {
-            for (at, x) in columns().enumerate() {
-                let distance = Shade::at(picture, x, y).distance(surface);
-                furthest[at] = distance.max(furthest[at]);
+            let line = RowSamples::of(picture, rect.x, y);
+            for (at, furthest) in furthest.iter_mut().enumerate() {
+                let distance = line.shade(at * step).distance(surface);
+                distances.push(distance);
+                *furthest = distance.max(*furthest);
             }
         }
         let most = furthest.iter().copied().max().unwrap_or_default();
@@ -150,14 +186,11 @@ impl Swatch {
             };
         }
         let (mut sum, mut count) = (Shade::default(), 0);
-        for y in rows() {
-            for (at, x) in columns().enumerate() {
-                if furthest[at] * 10 < most * 6 {
-                    continue;
-                }
-                let shade = Shade::at(picture, x, y);
-                if shade.distance(surface) * 10 >= most * 6 {
-                    (sum, count) = (sum.plus(shade), count + 1);
+        for (y, distances) in rows().zip(distances.chunks_exact(columns)) {
+            let line = RowSamples::of(picture, rect.x, y);
+            for (at, distance) in distances.iter().enumerate() {
+                if distance * 10 >= most * 6 {
+                    (sum, count) = (sum.plus(line.shade(at * step)), count + 1);
                 }
             }
         }
@@ -165,7 +198,7 @@ impl Swatch {
         Self {
             surface,
             ink: sum.over(count),
-            gaps: gaps(&furthest, blank, rect.x, step),
+            gaps: gaps(&furthest, blank, rect.x, step as u32),
         }
     }
 

@@ -14,6 +14,9 @@ const ROWS_APART: f32 = 4.5;
 const CROSSING: usize = 12;
 /// Maximum rows of text in one row of a table.
 const WRAPPED: usize = 8;
+/// Maximum times that a row is tried as part of a table, on average: each try
+/// compares all of its rows.
+const TRIES: usize = 8;
 /// Columns of a picture that are searched for lines between rows.
 const PROBES: u32 = 24;
 /// Minimum step of luma at a line between rows.
@@ -91,16 +94,20 @@ pub(super) fn piece_rows(all: &[TextPiece], indices: &[usize]) -> Vec<PieceRow> 
 pub(super) fn grids(all: &[TextPiece], indices: &[usize], picture: &Picture) -> Vec<FoundGrid> {
     let rows = piece_rows(all, indices);
     let mut found = Vec::new();
+    let mut tries = TRIES * rows.len();
     let mut at = 0;
     while at < rows.len() {
         let end = chain(all, &rows[at..]) + at;
-        if end > at + 1
-            && let Some(grid) = grid(all, &rows[at..end], picture)
-        {
+        if end == at + 1 {
+            at = end;
+        } else if let Some(grid) = grid(all, &rows[at..end], picture) {
             found.push(grid);
             at = end;
         } else {
-            at += 1;
+            // The first row may be none of its rows.
+            let left = tries.checked_sub(end - at);
+            at = if left.is_some() { at + 1 } else { end };
+            tries = left.unwrap_or_default();
         }
     }
     found
@@ -294,16 +301,13 @@ fn columns(all: &[TextPiece], rows: &[PieceRow]) -> Vec<Span> {
             row.iter().filter(under).count() >= 2
         })
     };
-    let mut edges = Vec::new();
-    let mut wide = 0;
-    for row in &all_rows {
-        let measures: Vec<_> = row.iter().filter(|rect| !spans(rect)).collect();
-        wide += usize::from(!measures.is_empty());
-        for rect in measures {
-            edges.push((rect.x, 1_isize));
-            edges.push((rect.right(), -1));
-        }
-    }
+    let measures: Vec<Vec<Rect>> = (all_rows.iter())
+        .map(|row| row.iter().copied().filter(|rect| !spans(rect)).collect())
+        .collect();
+    let wide = measures.iter().filter(|row| !row.is_empty()).count();
+    let mut edges: Vec<(u32, isize)> = (measures.iter().flatten())
+        .flat_map(|rect| [(rect.x, 1), (rect.right(), -1)])
+        .collect();
     edges.sort_unstable();
     let crossing = (wide * CROSSING / 100) as isize;
     let mut columns: Vec<Span> = Vec::new();
@@ -318,7 +322,7 @@ fn columns(all: &[TextPiece], rows: &[PieceRow]) -> Vec<Span> {
     }
     // With a few rows allowed to cross, a column of few texts may be missed.
     if crossing > 0 {
-        for rect in all_rows.iter().flatten().filter(|rect| !spans(rect)) {
+        for rect in measures.iter().flatten() {
             let apart = |span: &Span| rect.right() <= span.left || span.right <= rect.x;
             if columns.iter().all(apart) {
                 columns.push(Span {

@@ -16,6 +16,9 @@ const SURE_CHARACTER: f32 = 0.8;
 const WORDS_APART: f32 = 0.95;
 /// Minimum gap between words in line heights.
 const BLANK: f32 = 0.12;
+/// Maximum words in the width of a line's height: two bars are narrower than a
+/// letter is high.
+const WORDS_IN_HEIGHT: u32 = 4;
 /// Characters that lines are drawn with.
 const RULES: &str = "-+=|_─━│┃┼╋";
 /// Minimum lines with a bar at the same place, for a letter to be one.
@@ -206,13 +209,15 @@ fn bars<'a>(wholes: impl Iterator<Item = &'a TextPiece>) -> Vec<(u32, u32)> {
         })
         .collect();
     places.sort_unstable();
-    let near = |place: &(u32, u32)| {
-        let same = places
-            .iter()
-            .filter(|other| other.0.abs_diff(place.0) <= place.1);
-        same.count() >= BARS
-    };
+    let near = |place: &(u32, u32)| around(&places, place.0, place.1).len() >= BARS;
     places.iter().copied().filter(near).collect()
+}
+
+/// Bars of a sorted list at a column, with that slack.
+fn around(bars: &[(u32, u32)], column: u32, slack: u32) -> &[(u32, u32)] {
+    let start = bars.partition_point(|bar| bar.0 + slack < column);
+    let count = bars[start..].partition_point(|bar| bar.0 <= column.saturating_add(slack));
+    &bars[start..start + count]
 }
 
 /// True for a bar, or a letter that it may have been read as.
@@ -231,11 +236,16 @@ fn cut(whole: &TextPiece, bars: &[(u32, u32)]) -> Vec<TextPiece> {
     }
     let parts = |text: &str, middle: u32| {
         let drawn = text.starts_with(['|', '│', '┃']);
-        let below = |(bar, width): &(u32, u32)| bar.abs_diff(middle) <= *width;
-        is_bar(text) && (drawn || bars.iter().any(below))
+        let below = || !around(bars, middle, whole.rect.height / 2).is_empty();
+        is_bar(text) && (drawn || below())
     };
+    let words = whole.words();
+    // More than fit into the box were not read off it.
+    if words.len() as u32 > whole.rect.width * WORDS_IN_HEIGHT / whole.rect.height.max(1) + 1 {
+        return vec![whole.clone()];
+    }
     let mut groups: Vec<Option<(Range<usize>, u32, u32)>> = vec![None];
-    for (word, left, right) in whole.words() {
+    for (word, left, right) in words {
         if parts(&whole.text[word.clone()], (left + right) / 2) {
             groups.push(None);
             continue;

@@ -2,8 +2,6 @@
 //! other, found by a flood over a coarse grid; borders and changes of colour
 //! part them, letters are flowed around.
 
-use std::collections::HashMap;
-
 use crate::picture::{Picture, Rect};
 
 /// Grid points down a picture.
@@ -68,19 +66,22 @@ impl SurfaceMap {
             return Self::default();
         }
         let labels = flood(picture, step, columns, rows);
-        let mut boxes: HashMap<u32, (GridBox, u32)> = HashMap::new();
-        for (at, label) in (0..).zip(&labels) {
-            let (x, y) = (at % columns, at / columns);
-            let here = GridBox {
-                left: x,
-                top: y,
-                right: x,
-                bottom: y,
-            };
-            let known = boxes.entry(*label).or_insert((here, 0));
-            *known = (known.0.with(here), known.1 + 1);
+        // By label, which is the index of a point.
+        let mut boxes: Vec<Option<(GridBox, u32)>> = vec![None; labels.len()];
+        for (y, row) in (0..).zip(labels.chunks_exact(columns as usize)) {
+            for (x, label) in (0..).zip(row) {
+                let here = GridBox {
+                    left: x,
+                    top: y,
+                    right: x,
+                    bottom: y,
+                };
+                let known = boxes[*label as usize].get_or_insert((here, 0));
+                *known = (known.0.with(here), known.1 + 1);
+            }
         }
-        let mut kept: Vec<_> = (boxes.into_iter())
+        let mut kept: Vec<_> = ((0..).zip(&boxes))
+            .filter_map(|(label, found)| Some((label, (*found)?)))
             .filter(|(_, (area, count))| {
                 *count >= FEWEST
                     && area.width() >= 6
@@ -88,15 +89,15 @@ impl SurfaceMap {
                     && *count * FRAME >= area.width() * area.height()
             })
             .collect();
-        kept.sort_by_key(|(label, (_, count))| (std::cmp::Reverse(*count), *label));
+        kept.sort_by_key(|(label, (_, count)): &(u32, _)| (std::cmp::Reverse(*count), *label));
         kept.truncate(MOST);
-        let index: HashMap<u32, u16> = (0..).zip(&kept).map(|(at, kept)| (kept.0, at)).collect();
+        let mut index: Vec<Option<u16>> = vec![None; labels.len()];
+        for (at, kept) in (0..).zip(&kept) {
+            index[kept.0 as usize] = Some(at);
+        }
         let mut map = Self {
             rects: Vec::new(),
-            points: labels
-                .iter()
-                .map(|label| index.get(label).copied())
-                .collect(),
+            points: labels.iter().map(|label| index[*label as usize]).collect(),
             columns,
             step,
         };
@@ -154,9 +155,9 @@ impl SurfaceMap {
             }
             at
         };
-        let mut numbers = HashMap::new();
+        let mut numbers = vec![0; areas.len()];
         for at in (0..areas.len()).filter(|at| alive[*at]) {
-            numbers.insert(at, self.rects.len() as u16);
+            numbers[at] = self.rects.len() as u16;
             let area = areas[at];
             self.rects.push(Rect {
                 x: area.left * self.step,
@@ -165,8 +166,9 @@ impl SurfaceMap {
                 height: area.height() * self.step,
             });
         }
+        let numbers: Vec<u16> = (0..areas.len()).map(|at| numbers[root(at)]).collect();
         for point in self.points.iter_mut().flatten() {
-            *point = numbers[&root(usize::from(*point))];
+            *point = numbers[usize::from(*point)];
         }
     }
 
@@ -225,24 +227,26 @@ fn flood(picture: &Picture, step: u32, columns: u32, rows: u32) -> Vec<u32> {
         let at = (y / 2 * chroma_width + x / 2) as usize;
         (i32::from(picture.u[at]), i32::from(picture.v[at]))
     };
-    let same = |a: u32, b: u32, start: usize, stride: usize, from: u8| {
-        let (ax, ay) = (a % columns * step, a / columns * step);
-        let (bx, by) = (b % columns * step, b / columns * step);
-        let (a, b) = (chroma(ax, ay), chroma(bx, by));
-        let one_hue = (a.0 - b.0).abs() <= SAME && (a.1 - b.1).abs() <= SAME;
-        one_hue
-            && (1..=step as usize)
-                .all(|nth| (i32::from(luma[start + nth * stride]) - i32::from(from)).abs() <= SAME)
-    };
+    let near = |a: i32, b: i32| (a - b).abs() <= SAME;
     for y in 0..rows {
         for x in 0..columns {
             let here = y * columns + x;
             let at = (y * step) as usize * width + (x * step) as usize;
-            let from = luma[at];
-            if x + 1 < columns && same(here, here + 1, at, 1, from) {
+            let from = i32::from(luma[at]);
+            let (u, v) = chroma(x * step, y * step);
+            let one_hue = |x: u32, y: u32| {
+                let there = chroma(x * step, y * step);
+                near(u, there.0) && near(v, there.1)
+            };
+            let alike = |sample: &u8| near(i32::from(*sample), from);
+            if x + 1 < columns
+                && luma[at + 1..=at + step as usize].iter().all(alike)
+                && one_hue(x + 1, y)
+            {
                 unite(&mut parent, here, here + 1);
             }
-            if y + 1 < rows && same(here, here + columns, at, width, from) {
+            let below = || (1..=step as usize).map(|nth| &luma[at + nth * width]);
+            if y + 1 < rows && below().all(alike) && one_hue(x, y + 1) {
                 unite(&mut parent, here, here + columns);
             }
         }
