@@ -132,7 +132,8 @@ fn continues(all: &[TextPiece], paragraph: &[usize], phrase: &[usize]) -> bool {
     let alike = next.rect.height.abs_diff(last.rect.height) * 4 <= next.rect.height;
     let aligned = left.abs_diff(next.rect.x) as f32 <= 0.6 * height
         || next.centre().abs_diff(last.centre()) as f32 <= 0.4 * height;
-    let bullet = next.text.starts_with(['•', '·', '-', '*', '–']);
+    // A mark in a colour is a bullet too, as before each entry of a list.
+    let bullet = next.text.starts_with(['•', '·', '-', '*', '–']) || next.icon.is_hue();
     below && gap <= PARAGRAPH * height && alike && aligned && !bullet
 }
 

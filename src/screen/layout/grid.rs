@@ -1,6 +1,6 @@
 //! Tables: rows whose texts stand below each other in columns.
 
-use super::colours::Shade;
+use super::grouping::{WRAPPED, grouped};
 use super::head::{has_head, is_value};
 use super::pieces::{TextPiece, joined};
 use super::{ElementText, KeyValue, Table};
@@ -12,15 +12,9 @@ const ALIGNED: f32 = 0.7;
 const ROWS_APART: f32 = 4.5;
 /// Maximum share of rows that cross the gap between two columns, in percent.
 const CROSSING: usize = 12;
-/// Maximum rows of text in one row of a table.
-const WRAPPED: usize = 8;
 /// Maximum times that a row is tried as part of a table, on average: each try
 /// compares all of its rows.
 const TRIES: usize = 8;
-/// Columns of a picture that are searched for lines between rows.
-const PROBES: u32 = 24;
-/// Minimum step of luma at a line between rows.
-const LINE: i32 = 4;
 /// Maximum words of a label.
 pub(super) const LABEL_WORDS: usize = 5;
 /// Mean length from which a column holds sentences, in characters.
@@ -121,7 +115,7 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
     let mut known: Vec<Rect> = pieces_of(all, &rows[0]);
     let (mut length, mut wide) = (1, 1);
     let mut bottom = rows[0].bottom;
-    for row in &rows[1..] {
+    for (nth, row) in rows.iter().enumerate().skip(1) {
         let pieces = pieces_of(all, row);
         let height = pieces.iter().map(|rect| rect.height).max().unwrap_or(1) as f32;
         let gap = row.top.saturating_sub(bottom) as f32;
@@ -133,13 +127,21 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
         // A wrapped cell, or a row whose other cells are empty.
         let near = if wide >= 2 { 1.6 } else { 3.0 };
         let begun = wide >= 2 || rows[0].pieces.len() >= 3;
-        let sparse = pieces.len() == 1 && aligned == 1 && begun && gap <= near * height;
+        // The first lines of a cell that is centred on its row are above the others.
+        let next = rows
+            .get(nth + 1)
+            .map(|next| next.top.saturating_sub(row.bottom));
+        let above = pieces[0].x > known[0].right()
+            && next.is_some_and(|next| next as f32 <= 0.6 * height && next as f32 <= gap);
+        let sparse = pieces.len() == 1 && aligned == 1 && begun && (above || gap <= near * height);
         let first = pieces.len() == 1
             && rows[0].pieces.len() == 2
             && aligned == 1
             && gap <= 1.6 * height
             && all[row.pieces[0]].text.ends_with(':');
-        if gap > ROWS_APART * height || !(columns || sparse || first) {
+        // The same names again are the head of another table.
+        let again = length > 1 && is_like(all, &rows[0], row);
+        if gap > ROWS_APART * height || !(columns || sparse || first) || again {
             break;
         }
         length += 1;
@@ -156,18 +158,42 @@ fn chain(all: &[TextPiece], rows: &[PieceRow]) -> usize {
         bottom = bottom.max(row.bottom);
     }
     // Lone texts after the last row of columns belong to it only if they wrap
-    // one of its cells.
-    while length > wide {
-        let (last, before) = (&rows[length - 1], &rows[length - 2]);
+    // one of its cells: they do not reach into the next column.
+    let crosses = |rect: &Rect| {
+        let columns = rows[0].pieces.iter().chain(&rows[wide - 1].pieces);
+        let mut lefts = columns.map(|at| all[*at].rect.x);
+        lefts.any(|left| left > rect.x + rect.height && left < rect.right())
+    };
+    let mut end = wide;
+    while end < length {
+        let (last, before) = (&rows[end], &rows[end - 1]);
+        let lone = &all[last.pieces[0]];
         let height = (last.bottom - last.top) as f32;
-        if (last.top.saturating_sub(before.bottom) as f32) <= 0.6 * height
-            || all[last.pieces[0]].text.ends_with(':')
-        {
+        let gap = last.top.saturating_sub(before.bottom) as f32;
+        let wraps = gap <= 0.6 * height && !crosses(&lone.rect);
+        if !wraps && !lone.text.ends_with(':') {
             break;
         }
-        length -= 1;
+        end += 1;
     }
-    length
+    end
+}
+
+/// True for two rows with the same texts in the same columns, as heads have;
+/// one that OCR read differently does not matter.
+fn is_like(all: &[TextPiece], first: &PieceRow, other: &PieceRow) -> bool {
+    let same = |(a, b): &(&usize, &usize)| {
+        let (a, b) = (&all[**a], &all[**b]);
+        a.rect.x.abs_diff(b.rect.x) <= a.rect.height && a.text == b.text && !is_value(&a.text)
+    };
+    let count = first.pieces.len();
+    count >= 2
+        && count == other.pieces.len()
+        && (first.pieces.iter().zip(&other.pieces))
+            .filter(same)
+            .count()
+            * 3
+            >= count * 2
 }
 
 fn pieces_of(all: &[TextPiece], row: &PieceRow) -> Vec<Rect> {
@@ -236,11 +262,13 @@ fn grid(all: &[TextPiece], rows: &[PieceRow], picture: &Picture) -> Option<Found
     let body = if head { &texts[1..] } else { &texts[..] };
     let cells = body.len() * columns.len();
     let dense = body.iter().map(filled).sum::<usize>() * 2 >= cells;
+    let whole = body.iter().map(filled).sum::<usize>() * 10 >= cells * 9;
     let (aligned, measured) = aligned_columns(&texts);
     let even = aligned >= 2 && aligned * 10 >= measured * 6;
     let enough = match full {
         0 | 1 => false,
-        2 => (head || columns.len() >= 3) && aligned * 10 >= measured * 8,
+        // Two rows of which one has gaps are a toolbar above another.
+        2 => (head || (columns.len() >= 3 && whole)) && aligned * 10 >= measured * 8,
         _ => true,
     };
     if prose || !enough || !dense || !even {
@@ -333,7 +361,56 @@ fn columns(all: &[TextPiece], rows: &[PieceRow]) -> Vec<Span> {
         }
         columns.sort_by_key(|span| span.left);
     }
-    columns
+    (columns.into_iter())
+        .flat_map(|span| cut_at_names(all, rows, span))
+        .collect()
+}
+
+/// Parts of a column that is several with one blank between them, as in a
+/// terminal: names in capitals, and words of nearly all rows below each.
+fn cut_at_names(all: &[TextPiece], rows: &[PieceRow], span: Span) -> Vec<Span> {
+    // Words of a row in the column: text, left end.
+    let words = |row: &PieceRow| {
+        let pieces = row.pieces.iter().map(|at| &all[*at]);
+        let over =
+            pieces.filter(|piece| piece.rect.x < span.right && span.left < piece.rect.right());
+        over.flat_map(|piece| {
+            (piece.words().into_iter())
+                .filter(|(_, left, right)| (span.left..span.right).contains(&((left + right) / 2)))
+                .map(|(range, left, _)| (&piece.text[range], left))
+                .collect::<Vec<_>>()
+        })
+        .collect::<Vec<_>>()
+    };
+    let names = words(&rows[0]);
+    let named = |text: &str| {
+        let capital = |c: char| c.is_uppercase() || "_-/%".contains(c);
+        text.chars().all(capital)
+    };
+    if names.len() < 2 || !names.iter().all(|(text, _)| named(text)) {
+        return vec![span];
+    }
+    let body: Vec<_> = rows[1..]
+        .iter()
+        .map(words)
+        .filter(|row| !row.is_empty())
+        .collect();
+    let slack = rows[0].bottom.saturating_sub(rows[0].top) * 2 / 5;
+    let below = |row: &&Vec<(&str, u32)>| {
+        row.len() == names.len()
+            && (row.iter().zip(&names)).all(|(word, name)| word.1.abs_diff(name.1) <= slack)
+    };
+    if body.len() < 3 || body.iter().filter(below).count() * 10 < body.len() * 8 {
+        return vec![span];
+    }
+    let lefts = names[1..].iter().map(|name| name.1);
+    let starts = std::iter::once(span.left).chain(lefts.clone());
+    let ends = lefts
+        .map(|left| left.saturating_sub(slack))
+        .chain(std::iter::once(span.right));
+    (starts.zip(ends))
+        .map(|(left, right)| Span { left, right })
+        .collect()
 }
 
 /// Pieces of a row by column; one over several columns is cut between its
@@ -383,100 +460,6 @@ fn cells(all: &[TextPiece], row: &PieceRow, columns: &[Span]) -> Vec<Vec<TextPie
         }
     }
     cells
-}
-
-/// Rows of text of each row of the table.
-fn grouped(
-    all: &[TextPiece],
-    rows: &[PieceRow],
-    cells: &[Vec<Vec<TextPiece>>],
-    picture: &Picture,
-) -> Vec<Vec<usize>> {
-    let each = || (0..rows.len()).map(|at| vec![at]).collect::<Vec<_>>();
-    if rows.len() < 3 {
-        return each();
-    }
-    let parted: Vec<bool> = (rows.windows(2))
-        .map(|pair| is_parted(all, &pair[0], &pair[1], picture))
-        .collect();
-    let lines = parted.iter().filter(|parted| **parted).count();
-    let mut groups: Vec<Vec<usize>> = vec![vec![0]];
-    if lines >= 2 {
-        for at in 1..rows.len() {
-            match groups.last_mut().filter(|_| !parted[at - 1]) {
-                Some(group) => group.push(at),
-                None => groups.push(vec![at]),
-            }
-        }
-        if groups.iter().all(|group| group.len() <= WRAPPED) && is_plausible(&groups, cells) {
-            return groups;
-        }
-    }
-    let filled = |at: usize| cells[at].iter().filter(|cell| !cell.is_empty()).count();
-    let mut counts: Vec<_> = (0..rows.len()).map(filled).collect();
-    counts.sort_unstable();
-    let usual = counts[counts.len() / 2].max(2);
-    let gap = |at: usize| rows[at].top.saturating_sub(rows[at - 1].bottom);
-    let begins = |at: usize| !cells[at][0].is_empty() || filled(at) >= usual;
-    let mut gaps: Vec<_> = (1..rows.len()).filter(|at| begins(*at)).map(gap).collect();
-    gaps.sort_unstable();
-    let between = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
-    let mut groups: Vec<Vec<usize>> = vec![vec![0]];
-    for at in 1..rows.len() {
-        let height = rows[at].bottom - rows[at].top;
-        let near = gap(at) * 10 <= height * 7;
-        let wraps = near
-            && ((cells[at][0].is_empty() && filled(at) <= usual.div_ceil(2))
-                || (gap(at) * 2 < between && filled(at) < usual.max(filled(at - 1))));
-        match groups
-            .last_mut()
-            .filter(|group| wraps && group.len() < WRAPPED)
-        {
-            Some(group) => group.push(at),
-            None => groups.push(vec![at]),
-        }
-    }
-    groups
-}
-
-/// True if no group is several rows of the table: a column in which most groups
-/// have many texts would show that lines were missed.
-fn is_plausible(groups: &[Vec<usize>], cells: &[Vec<Vec<TextPiece>>]) -> bool {
-    let crowded = groups.iter().filter(|group| {
-        let columns = cells[group[0]].len();
-        let several = |column: &usize| {
-            group
-                .iter()
-                .filter(|row| !cells[**row][*column].is_empty())
-                .count()
-                >= 2
-        };
-        group.len() >= 2 && (0..columns).filter(several).count() * 10 > columns * 7 && columns > 2
-    });
-    crowded.count() * 3 <= groups.len()
-}
-
-/// True if a line or a change of surface is drawn between two rows.
-fn is_parted(all: &[TextPiece], upper: &PieceRow, lower: &PieceRow, picture: &Picture) -> bool {
-    let (top, bottom) = (
-        upper.bottom,
-        lower.top.min(picture.height.saturating_sub(1)),
-    );
-    if top + 2 > bottom {
-        return false;
-    }
-    let rects = || (upper.pieces.iter().chain(&lower.pieces)).map(|at| all[*at].rect);
-    let left = rects().map(|rect| rect.x).min().unwrap_or_default();
-    let right = rects().map(|rect| rect.right()).max().unwrap_or_default();
-    let right = right.min(picture.width.saturating_sub(1));
-    let steps = (0..PROBES).map(|at| left + right.saturating_sub(left) * at / PROBES);
-    let edges = steps.filter(|x| {
-        (top..bottom).any(|y| {
-            let (here, below) = (Shade::at(picture, *x, y), Shade::at(picture, *x, y + 1));
-            (here.y - below.y).abs() >= LINE
-        })
-    });
-    edges.count() as u32 * 10 >= PROBES * 6
 }
 
 /// Pairs of a label and a value, if the first column holds labels.

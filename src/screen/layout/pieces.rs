@@ -36,7 +36,8 @@ pub(super) struct TextPiece {
     pub(super) ink: StatusColour,
     pub(super) fill: StatusColour,
     pub(super) icon: StatusColour,
-    contrast: i32,
+    /// Distance of the letters from their surface in luma.
+    pub(super) contrast: i32,
     gaps: Vec<(u32, u32)>,
 }
 

@@ -1,5 +1,6 @@
 //! Regions: the pieces of text on each surface, and the role of its panel.
 
+use super::dialogs::on_dimmed_page;
 use super::grid::{PieceRow, is_aligned, piece_rows};
 use super::head::is_value;
 use super::pieces::TextPiece;
@@ -14,6 +15,8 @@ const REGION: u32 = 3;
 const STRIP: u32 = 8;
 /// Minimum points around a text, of 20, on its surface.
 const VOTES: u32 = 3;
+/// Maximum gap between rows of one table on two surfaces, in line heights.
+const APART: u32 = 3;
 /// Minimum texts on a sidebar.
 const MENU: usize = 3;
 
@@ -82,10 +85,12 @@ pub(super) fn regions(
     }
     join_highlights(pieces, &rects, &mut members);
     complete_tables(pieces, &rects, &mut members);
+    join_stacks(pieces, &mut members);
     let texts: Vec<usize> = members.iter().map(Vec::len).collect();
     let roles: Vec<_> = (0..rects.len())
         .map(|at| role(at, &rects, &texts, &content, line))
         .collect();
+    let dialog = on_dimmed_page(pieces, &map.rects, picture);
     let mut regions: Vec<_> = (members.into_iter().enumerate())
         .filter(|(_, members)| !members.is_empty())
         .map(|(at, mut members)| {
@@ -103,6 +108,14 @@ pub(super) fn regions(
         })
         .collect();
     split_menus(pieces, &mut regions, &content);
+    for region in &mut regions {
+        let mut texts = region.pieces.iter().map(|at| &pieces[*at].rect);
+        if let Some(dialog) = dialog
+            && texts.all(|rect| is_within(rect, &dialog))
+        {
+            region.role = PanelRole::Dialog;
+        }
+    }
     let rank = |role: PanelRole| match role {
         PanelRole::Header => 0,
         PanelRole::Sidebar => 1,
@@ -110,11 +123,12 @@ pub(super) fn regions(
         PanelRole::Dialog => 3,
     };
     regions.sort_by_key(|region| (rank(region.role), region.rect.y, region.rect.x));
-    let panels = panels(pieces, &regions);
+    let panels = panels(pieces, &regions, dialog);
     (regions, panels)
 }
 
-/// Surface around a piece: the one that points just outside it are on; if that is a badge or a row, the smallest region that contains it.
+/// Surface around a piece: the one that points just outside it are on; if that
+/// is a badge or a row, the smallest region that contains it.
 fn surface_of(piece: &TextPiece, map: &SurfaceMap, rects: &[Rect], eligible: &[bool]) -> usize {
     let rect = &piece.rect;
     let mut votes: Vec<(usize, u32)> = Vec::new();
@@ -307,9 +321,55 @@ fn complete_tables(pieces: &[TextPiece], rects: &[Rect], members: &mut [Vec<usiz
     }
 }
 
+/// Joins surfaces below each other whose texts go on in the same columns, such as
+/// the rows around a highlighted one.
+fn join_stacks(pieces: &[TextPiece], members: &mut [Vec<usize>]) {
+    let rows_of = |texts: &Vec<usize>| match texts.len() < MENU {
+        true => None,
+        false => {
+            let rows = piece_rows(pieces, texts);
+            Some((rows.first()?.clone(), rows.last()?.clone()))
+        }
+    };
+    let mut ends: Vec<_> = members.iter().map(rows_of).collect();
+    let boxes =
+        |row: &PieceRow| -> Vec<Rect> { row.pieces.iter().map(|at| pieces[*at].rect).collect() };
+    let goes_on = |last: &PieceRow, first: &PieceRow| {
+        let (above, below) = (boxes(last), boxes(first));
+        let height = last.bottom - last.top;
+        let near = first.top + height / 3 >= last.bottom
+            && first.top.saturating_sub(last.bottom) <= APART * height;
+        let aligned = |known: &[Rect], row: &[Rect]| {
+            let count = row.iter().filter(|rect| is_aligned(known, rect)).count();
+            count >= MENU && count * 10 >= row.len() * 8
+        };
+        near && above[0].x.abs_diff(below[0].x) <= height
+            && aligned(&above, &below)
+            && aligned(&below, &above)
+    };
+    let mut upper = 0;
+    while upper < members.len() {
+        let next = (0..members.len()).find(|lower| {
+            let (Some((_, last)), Some((first, _))) = (&ends[upper], &ends[*lower]) else {
+                return false;
+            };
+            *lower != upper && goes_on(last, first)
+        });
+        match next {
+            Some(lower) => {
+                let texts = std::mem::take(&mut members[lower]);
+                members[upper].extend(texts);
+                ends[upper] = rows_of(&members[upper]);
+                ends[lower] = None;
+            }
+            None => upper += 1,
+        }
+    }
+}
+
 /// True if the middle of one is inside the other and it does not stick out by
 /// more than a tenth.
-fn is_within(inner: &Rect, outer: &Rect) -> bool {
+pub(super) fn is_within(inner: &Rect, outer: &Rect) -> bool {
     let slack = (inner.width / 10, inner.height / 3);
     inner.x + slack.0 >= outer.x
         && inner.y + slack.1 >= outer.y
@@ -433,12 +493,19 @@ fn split_menus(pieces: &[TextPiece], regions: &mut Vec<SurfaceRegion>, content: 
 
 /// Panel of each role: around the regions of that role; sidebars and dialogs
 /// each their own.
-fn panels(pieces: &[TextPiece], regions: &[SurfaceRegion]) -> Vec<ScreenPanel> {
+fn panels(
+    pieces: &[TextPiece],
+    regions: &[SurfaceRegion],
+    dialog: Option<Rect>,
+) -> Vec<ScreenPanel> {
     let mut panels: Vec<ScreenPanel> = Vec::new();
     for region in regions {
         let around = (region.pieces.iter().map(|at| pieces[*at].rect)).reduce(|a, b| a.with(&b));
         let rect = match region.role {
             PanelRole::Main => around.unwrap_or(region.rect),
+            PanelRole::Dialog => {
+                (dialog.filter(|dialog| dialog.meets(&region.rect))).unwrap_or(region.rect)
+            }
             _ => region.rect,
         };
         let same = panels.iter_mut().find(|panel| {

@@ -123,6 +123,8 @@ impl SurfaceMap {
         let mut parent: Vec<usize> = (0..areas.len()).collect();
         let mut alive: Vec<bool> = vec![true; areas.len()];
         let mut stacks: Vec<bool> = vec![false; areas.len()];
+        // Cells first: those of one column may look like rows.
+        let mut cells_only = true;
         // Two that have not changed since they were compared need not be again.
         let mut changed: Vec<usize> = vec![0; areas.len()];
         for pass in 1.. {
@@ -136,7 +138,8 @@ impl SurfaceMap {
                         continue;
                     }
                     let beside = self.are_cells(areas[a], areas[b], line);
-                    let rows = self.are_rows((areas[a], stacks[a]), (areas[b], stacks[b]), line);
+                    let rows = !cells_only
+                        && self.are_rows((areas[a], stacks[a]), (areas[b], stacks[b]), line);
                     if beside || rows {
                         areas[a] = areas[a].with(areas[b]);
                         stacks[a] |= rows;
@@ -145,8 +148,12 @@ impl SurfaceMap {
                     }
                 }
             }
-            if !merged {
+            if !merged && !cells_only {
                 break;
+            }
+            if !merged {
+                cells_only = false;
+                changed.fill(pass);
             }
         }
         let root = |mut at: usize| {

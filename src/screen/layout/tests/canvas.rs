@@ -6,7 +6,7 @@ use crate::picture::{Picture, Rect, TextLine};
 /// Screen drawn from rectangles and bars for letters.
 pub(super) struct Canvas {
     picture: Picture,
-    lines: Vec<TextLine>,
+    pub(super) lines: Vec<TextLine>,
     /// Pixels for each unit of the drawing.
     scale: u32,
 }

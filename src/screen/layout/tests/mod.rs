@@ -2,6 +2,7 @@
 
 mod bounds;
 mod canvas;
+mod kinds;
 
 use canvas::{AMBER, BLACK, Canvas, GREEN, RED, WHITE};
 
