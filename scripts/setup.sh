@@ -27,8 +27,8 @@ case ${1:-} in
     packages+=(ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
       gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav procps
       chromium chromium-driver python3-aiortc
-      # receivers of the sinks' tests
-      rsyslog rsyslog-gnutls nats-server)
+      # receivers of the sinks' and of Web Push's tests
+      rsyslog rsyslog-gnutls nats-server openssl)
     ;;
   *) die "unknown argument '$1'; expected --tests or nothing" ;;
 esac

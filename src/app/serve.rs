@@ -41,6 +41,7 @@ use watchtower_record::{LogPlace, Record};
 use watchtower_screen::ScreenReader;
 use watchtower_screen::frames::FrameBus;
 use watchtower_sinks::Sinks;
+use watchtower_sinks::push::WebPush;
 
 use crate::build_agents::AgentFactory;
 use crate::config::Config;
@@ -68,6 +69,7 @@ pub struct App {
     metrics: ServerMetrics,
     reader: Option<ScreenReader>,
     sinks: Sinks,
+    push: Option<WebPush>,
     sink_board: SinkBoard,
 }
 
@@ -117,6 +119,11 @@ impl App {
             &metrics.sinks,
         )
         .await?;
+        let push = config.settings.push.clone();
+        let push = match push.enabled {
+            true => Some(WebPush::open(push, &config.places.data).map_err(anyhow::Error::msg)?),
+            false => None,
+        };
         let reader =
             crate::build_agents::reader(&config, &frames, Some(findings.clone()), &metrics.screen)?;
         let tls = config.settings.tls.clone().map(Tls::open).transpose()?;
@@ -170,6 +177,7 @@ impl App {
             metrics,
             reader,
             sinks,
+            push,
             sink_board,
         })
     }
@@ -229,7 +237,8 @@ impl App {
             metrics: self.metrics.console,
             analyst_metrics: Arc::clone(&self.metrics.analysts),
             registry: self.metrics.registry,
-            sink_board: self.sink_board,
+            sink_board: self.sink_board.clone(),
+            push: self.push.clone(),
             budget: self.factory.budget().clone(),
             endpoints: Endpoints {
                 rtmp: addresses.rtmp,
@@ -276,6 +285,17 @@ impl App {
             "sinks",
             done(self.sinks.run(self.findings.clone(), sources.clone())),
         ));
+        if let Some(push) = self.push {
+            essential.spawn(name(
+                "push",
+                done(push.run(
+                    self.findings.clone(),
+                    self.sink_board,
+                    self.metrics.sinks,
+                    sources.clone(),
+                )),
+            ));
+        }
         let watchdog = Watchdog::new(
             self.hub.clone(),
             self.frames.clone(),

@@ -49,6 +49,11 @@ impl HttpClientBuilder {
         Self(self.0.connect_timeout(limit))
     }
 
+    /// Resolves names of hosts by this alone. A proxy resolves by itself.
+    pub fn resolver(self, resolver: impl reqwest::dns::Resolve + 'static) -> Self {
+        Self(self.0.dns_resolver(resolver))
+    }
+
     /// Trusts the authorities of a PEM file besides the system's. An error
     /// names the file.
     pub fn trust(self, file: &Path) -> Result<Self, String> {

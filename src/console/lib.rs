@@ -51,6 +51,7 @@ use watchtower_models::model::QuestionAnswerer;
 use watchtower_record::Record;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::redact::Redact;
+use watchtower_sinks::push::WebPush;
 
 /// Limit of a request body in bytes; the longest finding is well below.
 const LARGEST_BODY: usize = 64 << 10;
@@ -86,6 +87,8 @@ pub struct ConsoleState {
     /// Metrics of all wings.
     pub registry: Arc<MetricsRegistry>,
     pub sink_board: SinkBoard,
+    /// Web Push; `None` where it is off.
+    pub push: Option<WebPush>,
     pub budget: Budget,
     pub endpoints: Endpoints,
     /// Service that answers users' questions.
@@ -248,6 +251,10 @@ fn router(
         .routes(routes!(api::sinks::sinks))
         .routes(routes!(api::sinks::dead_letters))
         .routes(routes!(api::sinks::send_again))
+        .routes(routes!(api::push::push))
+        .routes(routes!(api::push::subscribe))
+        .routes(routes!(api::push::unsubscribe))
+        .routes(routes!(api::push::test_subscription))
         .routes(routes!(api::events::events))
         .routes(routes!(readyz))
         .routes(routes!(metrics))

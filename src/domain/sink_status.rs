@@ -68,13 +68,18 @@ impl SinkBoard {
         self.rows().push(delivery);
     }
 
+    /// Removes a sink that has ended.
+    pub fn remove(&self, name: &str) {
+        self.rows().retain(|row| row.name != name);
+    }
+
     pub fn update(&self, name: &str, change: impl FnOnce(&mut Delivery)) {
         if let Some(row) = self.rows().iter_mut().find(|row| row.name == name) {
             change(row);
         }
     }
 
-    /// Sinks in the order of the configuration.
+    /// Sinks in the order of the configuration, then push subscriptions.
     pub fn list(&self) -> Vec<Delivery> {
         self.rows().clone()
     }

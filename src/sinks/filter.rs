@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use watchtower_domain::incident::ChangeReason;
+use watchtower_domain::incident::{ChangeReason, Status};
 use watchtower_record::store::OutboxEntry;
 
 use crate::settings::{DeliveryScope, Rate, SinkSettings};
@@ -15,6 +15,16 @@ pub(super) fn is_wanted(entry: &OutboxEntry, settings: &SinkSettings) -> bool {
             entry.news.is_loud() && (entry.finding.is_none() || !incident.is_snoozed(entry.at))
         }
         DeliveryScope::Findings => true,
+        DeliveryScope::Alerts => {
+            let alerts = matches!(
+                entry.news,
+                ChangeReason::Opened
+                    | ChangeReason::Reopened
+                    | ChangeReason::Returned
+                    | ChangeReason::SeverityRose
+            );
+            alerts && incident.status == Status::New && !incident.is_snoozed(entry.at)
+        }
     };
     let agent = match &entry.finding {
         // Decisions count for every agent of the incident.

@@ -90,16 +90,26 @@ impl SinkHttpClient {
         body: Vec<u8>,
     ) -> Result<SinkResponse, DeliveryOutcome> {
         let request = self.client.post(url).headers(headers).body(body);
-        let mut response = request
+        let response = request
             .send()
             .await
             .map_err(|error| DeliveryOutcome::retry(format!("unreachable: {}", reason(error))))?;
+        SinkResponse::read(response, LARGEST_BODY).await
+    }
+}
+
+impl SinkResponse {
+    /// Reads a response, and about so many bytes of its body.
+    pub(super) async fn read(
+        mut response: reqwest::Response,
+        most: usize,
+    ) -> Result<Self, DeliveryOutcome> {
         let after = retry_after(response.headers());
         let status = response.status();
         let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(piece)) if body.len() < LARGEST_BODY => body.extend_from_slice(&piece),
+                Ok(Some(piece)) if body.len() < most => body.extend_from_slice(&piece),
                 Ok(_) => break,
                 // A success response that breaks off is ambiguous.
                 Err(error) => {
@@ -110,15 +120,13 @@ impl SinkHttpClient {
                 }
             }
         }
-        Ok(SinkResponse {
+        Ok(Self {
             status,
             body,
             after,
         })
     }
-}
 
-impl SinkResponse {
     /// Default interpretation of a status (RFC 9110).
     pub(super) fn outcome(self) -> DeliveryOutcome {
         if self.status.is_success() {
@@ -159,7 +167,7 @@ impl SinkResponse {
 }
 
 /// Innermost cause, without the URL.
-fn reason(error: reqwest::Error) -> String {
+pub(super) fn reason(error: reqwest::Error) -> String {
     match innermost_cause(&error) {
         _ if error.is_timeout() => "no answer in time".to_owned(),
         Some(cause) => printable(&cause).into_owned(),

@@ -12,6 +12,7 @@
 //! ([`ecs`], [`cef`]).
 
 pub mod metrics;
+pub mod push;
 pub mod settings;
 pub mod watchtower;
 
@@ -176,8 +177,10 @@ impl Sinks {
             let mut on = settings.iter().filter(|sink| sink.address.is_some());
             on.any(|sink| cursor_name(&sink.name) == *cursor)
         };
+        // Those of push subscriptions are removed with them.
+        let of_push = cursor_name(push::PREFIX);
         for cursor in findings.cursors(&cursor_name("")).await? {
-            if !on(&cursor) {
+            if !on(&cursor) && !cursor.starts_with(&of_push) {
                 // On failure it is tried again at the next start.
                 drop(findings.write(CursorRemoval { name: cursor }).await);
             }

@@ -47,6 +47,20 @@ impl SinkMetrics {
         drop(self.sink_behind.get_or_create(&label));
     }
 
+    /// Removes the series of a sink that has ended.
+    pub fn remove_sink(&self, sink: &str) {
+        let label = sink_label(sink);
+        for family in [
+            &self.sink_delivered,
+            &self.sink_failed,
+            &self.sink_dead,
+            &self.sink_lost,
+        ] {
+            family.remove(&label);
+        }
+        self.sink_behind.remove(&label);
+    }
+
     pub fn sink_delivered(&self, sink: &str, count: u64) {
         let label = sink_label(sink);
         self.sink_delivered.get_or_create(&label).inc_by(count);

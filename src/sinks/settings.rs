@@ -90,6 +90,8 @@ pub enum DeliveryScope {
     Incidents,
     /// Changes of incidents, and every finding, including repeats.
     Findings,
+    /// Incidents that begin, return or become more severe.
+    Alerts,
 }
 
 /// Wire format of an event.
@@ -123,6 +125,38 @@ pub struct Rate {
 }
 
 impl SinkSettings {
+    /// Settings of a push subscription. Beyond the rate a phone shows a count.
+    pub(crate) fn web_push(name: &str, minimum_severity: Severity, streams: Vec<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: SinkKind::Webhook,
+            address: None,
+            token: None,
+            secret: None,
+            minimum_severity,
+            agents: Vec::new(),
+            streams,
+            what: DeliveryScope::Alerts,
+            rate: Some(Rate {
+                events: 10,
+                within: Duration::from_secs(60),
+            }),
+            fields: BTreeMap::new(),
+            format: Format::Ocsf,
+            preset: None,
+            template: None,
+            ca_file: None,
+            client_pair: None,
+            framing: None,
+            timeout: Duration::from_secs(20),
+            batch: 1,
+            acknowledge: false,
+            index: None,
+            rotate_bytes: 0,
+            keep_files: 0,
+        }
+    }
+
     /// Overrides the file's settings by the environment:
     /// `WATCHTOWER_SINK_<NAME>_ADDRESS`, and for secrets `_TOKEN` and
     /// `_SECRET`.

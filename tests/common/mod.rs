@@ -16,6 +16,7 @@ pub mod gemini;
 pub mod healthy;
 pub mod log;
 pub mod openai;
+pub mod push_service;
 pub mod rtmp_client;
 pub mod serve;
 

@@ -15,6 +15,7 @@ mod language;
 mod odd_pictures;
 mod outgoing_redaction;
 mod panel;
+mod push;
 mod reload;
 mod remote;
 mod rtmp;

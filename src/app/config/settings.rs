@@ -10,6 +10,7 @@ use watchtower_ingest::settings::{RtmpSettings, rtmp};
 use watchtower_playback::settings::{WebrtcSettings, webrtc};
 use watchtower_record::settings::{LogSettings, StoreSettings, logs, store};
 use watchtower_screen::settings::{OcrSettings, ocr};
+use watchtower_sinks::push::settings::{PushSettings, push};
 use watchtower_sinks::settings::{self, SinkSettings};
 
 /// Sections of `watchtower.toml`.
@@ -24,6 +25,7 @@ pub struct Settings {
     pub watchdog: WatchdogSettings,
     /// Certificate; without it only viewers' media is encrypted.
     pub tls: Option<TlsSettings>,
+    pub push: PushSettings,
     pub sinks: Vec<SinkSettings>,
 }
 
@@ -47,6 +49,7 @@ impl Settings {
         let webrtc = webrtc(root.section("webrtc"));
         let watchdog = watchdog(root.section("watchdog"));
         let tls = tls(root.section("tls"));
+        let push = push(root.section("push"));
         let sinks = root.each("sinks", settings::sink);
         root.finish();
         if faults.is_empty() {
@@ -59,6 +62,7 @@ impl Settings {
                 webrtc,
                 watchdog,
                 tls,
+                push,
                 sinks,
             })
         } else {
@@ -99,6 +103,10 @@ mod tests {
             [webrtc]
             max_viewers = 0
             transcode = "always"
+            [push]
+            enabled = "no"
+            contact = "me"
+            services = ["https://ntfy.lan"]
             [tls]
             certificate = "fullchain.pem"
             private = "privkey.pem"

@@ -14,6 +14,7 @@ pub(super) mod incident_filter;
 pub(super) mod incidents;
 pub(super) mod live;
 pub(super) mod overview;
+pub(super) mod push;
 pub(super) mod remote_findings;
 pub(super) mod series;
 pub(super) mod setup;

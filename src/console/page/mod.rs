@@ -88,7 +88,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, content.
-const FILES: [(&str, &str, &str); 6] = [
+const FILES: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("index.html")),
     ("/page/crew.css", STYLE, include_str!("crew.css")),
     ("/page/look.css", STYLE, include_str!("look.css")),
@@ -101,7 +101,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let scripts = SCRIPTS
         .iter()
         .map(|(path, content)| (*path, SCRIPT, *content));
-    let files = FILES.into_iter().chain(scripts);
+    let files = FILES.iter().copied().chain(scripts);
     let files = files.map(|(path, kind, content)| (path.to_owned(), kind, Cow::from(content)));
     let icons = (1..=9).map(|count: u8| {
         let path = format!("/page/icon-{count}.svg");

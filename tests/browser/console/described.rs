@@ -203,6 +203,7 @@ async fn every_operation_answers_as_described() {
         ("/api/search", "?q=operational".to_owned()),
         ("/api/search", "?q=".to_owned()),
         ("/api/sinks", String::new()),
+        ("/api/push", String::new()),
         ("/api/sinks/{name}/dead", "file".to_owned()),
         ("/api/sinks/{name}/dead", "nowhere".to_owned()),
         ("/api/frames/{stream}/latest.jpg", "demo".to_owned()),
@@ -319,6 +320,7 @@ fn the_description_states_the_limits() {
         ("OwnerBody", "by"),
         ("OwnerBody", "owner"),
         ("SnoozeBody", "by"),
+        ("SubscribeBody", "by"),
         ("UndoBody", "by"),
         ("NoteBody", "text"),
         ("Question", "question"),
@@ -426,6 +428,16 @@ fn filled(path: &str, with: &str) -> String {
     }
 }
 
+/// Subscription of a browser (RFC 8291, appendix A) to what never comes.
+fn subscription(endpoint: &str) -> Value {
+    let point =
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+    json!({
+        "endpoint": endpoint, "keys": {"p256dh": point, "auth": "BTBZMqHH6r4Tts7J_aSIgg"},
+        "minimum_severity": "critical", "streams": ["none"], "by": "Ann",
+    })
+}
+
 async fn changes(server: &TestServer, api: &mut Described, id: &str) {
     let decided = json!({"by": "Ann", "status": "acknowledged"});
     let closed = json!({"by": "Ann", "status": "closed", "why": "A drill", "false_positive": true});
@@ -435,6 +447,7 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
     let (status, notes) = ("/api/incidents/{id}/status", "/api/incidents/{id}/notes");
     let owner = "/api/incidents/{id}/owner";
     let (snooze, undo) = ("/api/incidents/{id}/snooze", "/api/incidents/{id}/undo");
+    let subscribe = "/api/push/subscriptions";
     let posts: Vec<(&str, &str, Value)> = vec![
         (status, id, decided.clone()),
         (status, id, decided.clone()),
@@ -470,6 +483,13 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
             "",
             json!({"question": "Are all systems operational?"}),
         ),
+        (
+            subscribe,
+            "",
+            json!({"endpoint": "https://push.example.net/x"}),
+        ),
+        (subscribe, "", subscription("https://10.0.0.8/x")),
+        (subscribe, "", subscription("https://push.example.net/x")),
         ("/api/ask", "", json!({"question": "What was it?"})),
         ("/api/ask", "", json!({"words": 1})),
     ];
@@ -482,6 +502,19 @@ async fn changes(server: &TestServer, api: &mut Described, id: &str) {
     let plain = server.client.post(url).body("closed").send().await.unwrap();
     assert_eq!(plain.status().as_u16(), 415);
     api.hold(status, &Method::POST, plain).await;
+
+    let push = server.json("/api/push").await;
+    let subscribed = push["subscriptions"][0]["id"].as_str().unwrap();
+    for id in [subscribed, missing.as_str(), "x"] {
+        let path = "/api/push/subscriptions/{id}";
+        let url = server.http_url(&filled(path, id));
+        let ended = server.client.delete(url).send().await.unwrap();
+        api.hold(path, &Method::DELETE, ended).await;
+        let path = "/api/push/subscriptions/{id}/test";
+        let url = server.http_url(&filled(path, id));
+        let sent = server.client.post(url).send().await.unwrap();
+        api.hold(path, &Method::POST, sent).await;
+    }
 
     let again = "/api/sinks/{name}/dead/{event}";
     for event in [missing.as_str(), "x"] {

@@ -127,6 +127,7 @@ impl StoreHarness {
             analyst_metrics: Arc::default(),
             registry: Arc::default(),
             sink_board: SinkBoard::default(),
+            push: None,
             budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
             endpoints: Endpoints {
                 rtmp: "127.0.0.1:1935".parse().unwrap(),
