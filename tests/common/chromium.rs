@@ -105,6 +105,14 @@ impl Chromium {
         self.devtools("Browser.setPermission", params).await;
     }
 
+    /// Delivers a message to a service worker, as a push service would.
+    pub async fn push(&self, origin: &str, registration: &str, text: &str) {
+        self.devtools("ServiceWorker.enable", json!({})).await;
+        let message = json!({"origin": origin, "registrationId": registration, "data": text});
+        self.devtools("ServiceWorker.deliverPushMessage", message)
+            .await;
+    }
+
     /// Script that runs in every page before the page's own.
     pub async fn prepare(&self, script: &str) {
         self.devtools(

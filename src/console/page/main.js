@@ -17,6 +17,7 @@ import { isOn, notifyOf, prepareNotifications } from './notifications.js';
 import { openNotifications, prepareDialog, summary } from './notifications-dialog.js';
 import { openPalette, preparePalette } from './palette.js';
 import { Panel } from './panel.js';
+import { preparePush, showSubscriptions } from './push.js';
 import { prepare as prepareQuestion } from './question.js';
 import { isLimited, offerStreams, openRanges, prepareScope, scopeParams, setScope } from './scope.js';
 import { find, prepare as prepareSearch } from './search.js';
@@ -101,7 +102,7 @@ async function route() {
     } else if (view === 'panel' && turned) {
       panel.draw();
       await Promise.all([panel.load(), loadAnalysts()]);
-    } else if (view === 'setup') await showSetup();
+    } else if (view === 'setup') await Promise.all([showSetup(), showSubscriptions()]);
     else if (view === 'suppressions') await showSuppressions();
     else if (view === 'history') await showHistory(query);
     else if (view === 'handover') await showHandover(query);
@@ -176,7 +177,7 @@ function commands(text) {
     ...(isLimited(view) ? [{ name: 'Time range', key: 't', run: openRanges }] : []),
     { name: 'Times in UTC or local', run: () => { zones.value = zone() === 'utc' ? 'local' : 'utc'; zones.dispatchEvent(new Event('change')); } },
     { name: 'Light or dark theme', run: () => at('theme').click() },
-    { name: 'Notifications: desktop and sound', run: openNotifications },
+    { name: 'Notifications: desktop, sound, push', run: openNotifications },
     { name: 'Health', run: () => at('parts').showPopover() },
     { name: 'Keyboard shortcuts, switch user', key: '?', run: help },
   ];
@@ -371,6 +372,7 @@ prepareNotifications(() => {
 }, (id) => go('incidents', { incident: id }));
 prepareDialog(showNotified);
 showNotified();
+preparePush((id) => go('incidents', id ? { incident: id } : {}));
 at('to-notifications').addEventListener('click', openNotifications);
 showStats(() => streamList.value);
 showTheme();

@@ -65,6 +65,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "pages.js",
     "palette.js",
     "panel.js",
+    "push.js",
     "question.js",
     "report.js",
     "rows.js",
@@ -95,6 +96,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/style.css", STYLE, include_str!("style.css")),
     ("/page/lists.css", STYLE, include_str!("lists.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    // Above all pages, which are its scope.
+    (
+        "/service-worker.js",
+        SCRIPT,
+        include_str!("service-worker.js"),
+    ),
 ];
 
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {

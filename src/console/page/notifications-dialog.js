@@ -1,8 +1,9 @@
-// Dialog for desktop notifications and sound of this browser.
+// Dialog for desktop notifications, sound and Web Push of this browser.
 
 import { ask } from './api.js';
 import { at, el, fill, foreign, keeping, SEVERITIES, words } from './dom.js';
 import { isAudible, permission, test, want, wanted } from './notifications.js';
+import { pushed, pushPermission, subscribe, testPush, unsubscribe } from './push.js';
 
 /** @import {List, Severity, Stream} from './types' */
 
@@ -13,6 +14,12 @@ const STATES = {
   denied: 'Blocked by the browser. Allow notifications for this address in the browser’s site settings, then reload the page.',
   default: 'The browser will ask for permission.',
   granted: 'Permitted by the browser.',
+};
+
+/** The same of Web Push, where it differs. @type {Partial<typeof STATES>} */
+const PUSHED = {
+  default: 'Also while no page is open, and on phones: sent by the browser’s push service, encrypted. The browser will ask for permission.',
+  granted: 'Also while no page is open, and on phones: sent by the browser’s push service, encrypted.',
 };
 
 const box = () => /** @type {HTMLDialogElement} */ (at('notifications'));
@@ -31,10 +38,10 @@ export function prepareDialog(draw) {
 /** State in a few words, for Setup. */
 export function summary() {
   const { desktop, sound, severity, streams: some } = wanted();
-  const on = [desktop && permission() === 'granted' && 'desktop notifications', sound && 'sound'].filter(Boolean);
+  const on = [desktop && permission() === 'granted' && 'desktop notifications', sound && 'sound', pushed() && 'Web Push'].filter(Boolean);
   if (desktop && permission() !== 'granted') return STATES[permission()];
   if (on.length === 0) return 'Off in this browser.';
-  return `On in this browser: ${on.join(' and ')}, ${from(severity)}, ${some.length > 0 ? `of ${some.join(', ')}` : 'all streams'}.`;
+  return `On in this browser: ${on.join(', ')}; ${from(severity)}, ${some.length > 0 ? `of ${some.join(', ')}` : 'all streams'}.`;
 }
 
 /** @param {Severity} severity */
@@ -59,6 +66,28 @@ function changed(change) {
   want(change);
   said = '';
   draw();
+  // The server has the filters of a subscription.
+  if (pushed() && (change.severity || change.streams)) attempt(subscribe);
+}
+
+/** Does what may fail, and says why it did. @param {() => Promise<unknown>} what */
+async function attempt(what) {
+  try {
+    await what();
+    said = '';
+  } catch (error) {
+    said = words(error);
+  }
+  draw();
+}
+
+function ofPush(/** @type {Event} */ { target }) {
+  const on = /** @type {HTMLInputElement} */ (target).checked;
+  return attempt(async () => {
+    if (!on) return unsubscribe();
+    if (pushPermission() === 'default') await Notification.requestPermission();
+    if (pushPermission() === 'granted') await subscribe();
+  });
 }
 
 async function ofDesktop(/** @type {Event} */ { target }) {
@@ -82,7 +111,7 @@ const choice = (name, label, checked, disabled, state, onchange) => [
 
 function draw() {
   const { desktop, sound, severity, streams: some } = wanted();
-  const state = permission();
+  const [state, pushState] = [permission(), pushPermission()];
   const names = [...new Set([...some, ...streams])].sort();
   const severities = el('select', { name: 'severity', onchange: (/** @type {Event} */ { target }) => changed({ severity: /** @type {Severity} */ (/** @type {HTMLSelectElement} */ (target).value) }) },
     ...[...SEVERITIES].reverse().map((one) => new Option(from(one), one, one === severity, one === severity)));
@@ -98,8 +127,9 @@ function draw() {
     fill(
       box(),
       el('h2', {}, 'Notifications'),
-      el('p', { class: 'quiet' }, 'For new incidents, and for those that return or become more severe. Stored in this browser; events are received in the background while one of them is on.'),
+      el('p', { class: 'quiet' }, 'For new incidents, and for those that return or become more severe. Applies to this browser.'),
       ...choice('desktop', 'Desktop notifications', desktop && state === 'granted', state !== 'granted' && state !== 'default', STATES[state], ofDesktop),
+      ...choice('push', 'Web Push', Boolean(pushed()), pushState !== 'granted' && pushState !== 'default' && !pushed(), PUSHED[pushState] ?? STATES[pushState], ofPush),
       ...choice('sound', 'Sound', sound, false, audible, ({ target }) => changed({ sound: /** @type {HTMLInputElement} */ (target).checked })),
       el('label', {}, 'Severity', severities),
       el('fieldset', {}, el('legend', {}, 'Streams'),
@@ -110,6 +140,12 @@ function draw() {
         el('li', {}, el('button', { type: 'button', id: 'notifications-test', onclick: async () => {
           said = await test();
           draw();
+          if (pushed()) {
+            const before = said;
+            await attempt(testPush);
+            said = said ? `Web Push failed: ${said}` : `${before} Web Push sent.`;
+            draw();
+          }
         } }, 'Test')),
         el('li', {}, el('form', { method: 'dialog' }, el('button', {}, 'Close')))),
     );
