@@ -7,6 +7,7 @@ use watchtower_screen::redact::{UNREADABLE, name_of};
 
 use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
 use super::numbers::{LabelledValue, crosses, told_measures};
+use super::times::{is_clock, is_time};
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary, phrase};
 use super::words::words;
 
@@ -61,7 +62,9 @@ pub(super) struct LabelledRow<'l> {
     pub(super) possible: bool,
     /// Words around it, from which its topic is told.
     pub(super) around: Vec<&'l str>,
-    /// Flag: its list has a column of names, and here nothing was read in it.
+    /// Index of the message in a list of events.
+    pub(super) message: Option<usize>,
+    /// Flag: its list is one of events, and here no message was read.
     pub(super) unnamed: bool,
 }
 
@@ -80,7 +83,7 @@ impl<'l> LabelledRow<'l> {
     /// Claims of a row: of its worst state, else of its severity; and of its
     /// numbers.
     pub(super) fn claims(&self, vocabulary: &Vocabulary) -> Vec<Claim> {
-        let event = self.event(vocabulary);
+        let event = self.message.or_else(|| self.event(vocabulary));
         let subject = self.subject(vocabulary, event);
         let said: Vec<StatusMeaning> = self
             .cells
@@ -173,10 +176,8 @@ impl<'l> LabelledRow<'l> {
     /// Index of the message of an event: the longest name of a row with a time
     /// of day. The host or user beside it is where it happened.
     fn event(&self, vocabulary: &Vocabulary) -> Option<usize> {
-        let is_clock = |cell: &LabelledCell<'_>| {
-            cell.is(ColumnRole::Time) && cell.text.text.contains(':') && is_time(&cell.text.text)
-        };
-        if !self.cells.iter().any(is_clock) {
+        let clock = |cell: &LabelledCell<'_>| cell.is(ColumnRole::Time) && is_clock(cell.text);
+        if !self.cells.iter().any(clock) {
             return None;
         }
         let letters = |text: &str| text.chars().filter(|c| c.is_alphabetic()).count();
@@ -397,87 +398,6 @@ impl<'l> LabelledRow<'l> {
                 })
             })
     }
-}
-
-/// Words of times and spans of time, without months and weekdays.
-const TIME_WORDS: [&str; 42] = [
-    "s",
-    "sec",
-    "secs",
-    "second",
-    "seconds",
-    "m",
-    "min",
-    "mins",
-    "minute",
-    "minutes",
-    "h",
-    "hr",
-    "hrs",
-    "hour",
-    "hours",
-    "d",
-    "day",
-    "days",
-    "w",
-    "week",
-    "weeks",
-    "mo",
-    "month",
-    "months",
-    "y",
-    "year",
-    "years",
-    "ago",
-    "for",
-    "since",
-    "in",
-    "about",
-    "over",
-    "last",
-    "at",
-    "on",
-    "am",
-    "pm",
-    "utc",
-    "today",
-    "yesterday",
-    "tomorrow",
-];
-/// Months and weekdays.
-const CALENDAR: [&str; 19] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-];
-
-/// True for a time or a span of time: "Aug 5, 16:18", "for 25 days".
-pub(super) fn is_time(text: &str) -> bool {
-    let all = words(text);
-    let digit = |c: char| c.is_ascii_digit();
-    let is_part = |word: &str| {
-        let unit = word.trim_start_matches(digit);
-        let named = word.len() >= 3 && CALENDAR.iter().any(|name| name.starts_with(word));
-        unit.is_empty() || TIME_WORDS.contains(&unit) || named
-    };
-    let numbers = all.iter().filter(|word| word.text.contains(digit));
-    numbers.count() > 0 && all.iter().all(|word| is_part(&word.text))
 }
 
 /// True for a name or an address: neither a number, a time nor a mark.

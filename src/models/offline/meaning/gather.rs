@@ -13,6 +13,7 @@ use super::claims::{
     told_numbers,
 };
 use super::loose::{LooseText, is_name};
+use super::times::is_clock;
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary};
 use super::words::words;
 use crate::offline::elements::loose_text;
@@ -141,7 +142,14 @@ impl<'a> ClaimReader<'a> {
         let around = self.around(index, element);
         let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
         let mut found = Vec::new();
-        // A column of messages: most of its cells are sentences.
+        // A list of events: most of its rows have a time of day, and most cells of
+        // a column are sentences, its messages.
+        let clock = |cells: &&Vec<ElementText>| {
+            let mut cells = heads.iter().zip(cells.iter());
+            cells.any(|(roles, cell)| roles.contains(&ColumnRole::Time) && is_clock(cell))
+        };
+        let clocks = table.rows.iter().skip(skipped).filter(clock).count();
+        let events = 2 * clocks > table.rows.len() - skipped;
         let message = (0..table.columns()).find(|column| {
             let named = heads[*column].contains(&ColumnRole::Subject)
                 && !heads[*column].contains(&ColumnRole::Status);
@@ -150,7 +158,7 @@ impl<'a> ClaimReader<'a> {
                 let text = &cells[*column].text;
                 words(text).len() >= MESSAGE && names_something(text)
             });
-            named && 2 * long.count() > table.rows.len() - skipped
+            events && named && 2 * long.count() > table.rows.len() - skipped
         });
         for all in table.rows.iter().skip(skipped) {
             let cells = all.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
@@ -165,11 +173,16 @@ impl<'a> ClaimReader<'a> {
                 continue;
             }
             let unnamed = message.is_some_and(|column| !names_something(&all[column].text));
+            let message = message.filter(|_| !unnamed).and_then(|column| {
+                let is_it = |cell: &LabelledCell<'_>| std::ptr::eq(cell.text, &all[column]);
+                cells.iter().position(is_it)
+            });
             let row = LabelledRow {
                 cells,
                 title: None,
                 possible,
                 around: around.clone(),
+                message,
                 unnamed,
             };
             found.extend(row.claims(self.vocabulary));
@@ -208,6 +221,7 @@ impl<'a> ClaimReader<'a> {
             title,
             possible: self.lists_what_could_be(&around),
             around,
+            message: None,
             unnamed: false,
         };
         self.claims.extend(row.claims(self.vocabulary));
@@ -244,6 +258,7 @@ impl<'a> ClaimReader<'a> {
             title: title.or_else(|| self.name_above(element.rect)),
             possible: self.lists_what_could_be(&around),
             around: around.clone(),
+            message: None,
             unnamed: false,
         };
         let claims = row.claims(self.vocabulary);

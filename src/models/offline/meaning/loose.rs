@@ -8,8 +8,9 @@ use watchtower_screen::layout::ElementText;
 use watchtower_screen::picture::Rect;
 
 use super::assess::StatusMeaning;
-use super::claims::{LabelledCell, LabelledRow, counted, is_bad, is_time};
+use super::claims::{LabelledCell, LabelledRow, counted, is_bad};
 use super::gather::{ClaimReader, LONGEST_HEAD, LONGEST_NAME, is_mark};
+use super::times::is_time;
 use super::vocabulary::{ColumnRole, Strength, Vocabulary};
 use super::words::words;
 
@@ -122,6 +123,7 @@ impl<'a> ClaimReader<'a> {
                 title,
                 possible,
                 around,
+                message: None,
                 unnamed: false,
             };
             claims.extend(row.claims(self.vocabulary));

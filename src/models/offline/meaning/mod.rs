@@ -14,6 +14,7 @@ mod numbers;
 mod report;
 #[cfg(test)]
 mod tests;
+mod times;
 mod vocabulary;
 mod words;
 

@@ -192,6 +192,19 @@ Time      Host    Message                              Outcome
 }
 
 #[test]
+fn event_whose_time_was_not_read_is_named_by_its_message() {
+    let screen = "\
+Time      Host    Message                              Outcome
+09:12:01  edge-4  Session opened for user o.brandt     success
+          edge-4  Wrong password for user o.brandt     {red}failure
+09:12:40  edge-4  Session closed for user o.brandt     success";
+    assert_eq!(
+        titles(screen),
+        ["Wrong password for user o.brandt: failure"]
+    );
+}
+
+#[test]
 fn result_counts_beside_a_time_of_the_last_run() {
     let screen = "\
 Job           Last run     Took     Last result
