@@ -218,6 +218,8 @@ fn router(
             api::findings::findings,
             api::remote_findings::report
         ))
+        .routes(routes!(api::regions::regions))
+        .routes(routes!(api::regions::crop))
         .routes(routes!(api::incidents::incidents))
         .routes(routes!(api::incidents::incident))
         .routes(routes!(api::incidents::transcripts))

@@ -195,6 +195,19 @@ pub struct Observation {
     pub recommended_action: String,
 }
 
+impl Observation {
+    /// Places of its evidence on the picture, the best first, without those of
+    /// quotes that were not found there.
+    pub fn places(&self) -> Vec<[u16; 4]> {
+        let mut pieces: Vec<_> = self.evidence.iter().collect();
+        // Stable: of equal ones the first.
+        pieces.sort_by_key(|piece| std::cmp::Reverse((piece.grounded, piece.quote.len().min(200))));
+        let shown = |piece: &&Evidence| piece.grounded != Some(false);
+        let pieces = pieces.into_iter().filter(shown);
+        pieces.filter_map(|piece| piece.bounds).collect()
+    }
+}
+
 /// Frame that a finding was made on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FrameRef {

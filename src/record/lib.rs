@@ -17,6 +17,7 @@ pub mod store;
 mod agent_logs;
 mod jsonl;
 mod line_file;
+mod recent_regions;
 mod writer_thread;
 
 use std::path::{Path, PathBuf};
@@ -37,9 +38,11 @@ use watchtower_domain::finding::Finding;
 use watchtower_domain::incident::Change;
 use watchtower_domain::screen_text::ScreenText;
 use watchtower_screen::KeepText;
+use watchtower_screen::evidence_regions::EvidenceRegions;
 
 use crate::agent_logs::AgentLogs;
 use crate::jsonl::JsonLines;
+use crate::recent_regions::RecentRegions;
 use crate::settings::{LogSettings, StoreSettings};
 use crate::writer_thread::{Job, WriterThread};
 
@@ -75,6 +78,7 @@ struct RecordState {
     position: Mutex<Position>,
     /// Error of the last write, while the store fails.
     refused: Mutex<Option<String>>,
+    regions: Mutex<RecentRegions>,
 }
 
 /// Folder of `findings.jsonl` and the agents' logs, and their rotation.
@@ -166,6 +170,7 @@ impl Record {
             events: broadcast::Sender::new(SUBSCRIBER_BUFFER),
             position: Mutex::new(writer.position()),
             refused: Mutex::new(None),
+            regions: Mutex::default(),
         });
         let (to_disk, jobs) = mpsc::channel(QUEUED);
         let recorder = WriterThread {
@@ -205,6 +210,17 @@ impl Record {
         publication.finding.bound();
         let recorded = self.submit(publication).await??;
         Ok(recorded.finding)
+    }
+
+    /// Keeps the regions of a finding's evidence for a while, in memory only:
+    /// call it before the finding is published, as subscribers ask for them.
+    pub fn keep_regions(&self, finding: Uuid, regions: EvidenceRegions) {
+        self.shared.regions.locked().add(finding, regions);
+    }
+
+    /// Regions of a finding's evidence, while they are kept.
+    pub fn regions(&self, finding: Uuid) -> Option<Arc<EvidenceRegions>> {
+        self.shared.regions.locked().of(finding)
     }
 
     /// Line in an agent's log other than a finding: the reason it is blocked,

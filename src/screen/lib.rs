@@ -13,6 +13,7 @@
 //! ```
 
 pub mod changed_regions;
+pub mod evidence_regions;
 pub mod frame;
 pub mod frames;
 pub mod layout;

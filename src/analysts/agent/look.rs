@@ -13,6 +13,7 @@ use watchtower_models::model::{
     Reply, ScreenChanges, outcome,
 };
 use watchtower_record::store::{AskedOf, FindingQuery, Publication};
+use watchtower_screen::evidence_regions::EvidenceRegions;
 use watchtower_screen::frame::Frame;
 use watchtower_screen::redact::RedactedFrame;
 
@@ -401,9 +402,11 @@ impl StreamLook {
             grounding::mask_all(&mut observation, &raw, &policy);
             prompt_leak::withhold(&mut observation, &persona);
             let still = transcripts::still(&raw, policy.redact_evidence);
-            (observation, still)
+            let places = observation.places();
+            let regions = EvidenceRegions::of(&raw, policy.redact_evidence, &places);
+            (observation, still, regions)
         };
-        let (observation, still) = blocking(prepare).await;
+        let (observation, still, regions) = blocking(prepare).await;
         let at = FrameRef {
             seq: frame.seq,
             pts_ms: frame.pts.ms(),
@@ -419,6 +422,8 @@ impl StreamLook {
             observation,
             model.clone(),
         );
+        let context = &self.shared.context;
+        context.findings.keep_regions(finding.id, regions);
         Publication {
             finding,
             still,

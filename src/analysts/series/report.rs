@@ -16,6 +16,7 @@ use watchtower_record::store::{
     Annotation, FindingQuery, FiredWatch, Publication, StatusChange, StoreError, WatchEnd,
     WriteRefusal,
 };
+use watchtower_screen::evidence_regions::EvidenceRegions;
 use watchtower_screen::frame::Frame;
 
 use super::settings::{WatchCondition, WatchConfig, WatchLimit};
@@ -53,9 +54,11 @@ impl WatchReport<'_> {
             let raw = raw.hiding(&policy.own);
             grounding::mask_all(&mut observation, &raw, &policy);
             let still = transcripts::still(&raw, policy.redact_evidence);
-            (observation, still)
+            let places = observation.places();
+            let regions = EvidenceRegions::of(&raw, policy.redact_evidence, &places);
+            (observation, still, regions)
         };
-        let (observation, still) = tokio::task::spawn_blocking(prepare).await?;
+        let (observation, still, regions) = tokio::task::spawn_blocking(prepare).await?;
         let sha256 = still.as_ref().map(|still| still.sha256().to_owned());
         let at = FrameRef {
             seq: self.frame.seq,
@@ -77,6 +80,7 @@ impl WatchReport<'_> {
             observation,
             model,
         );
+        self.findings.keep_regions(finding.id, regions);
         let publication = Publication {
             finding,
             still,

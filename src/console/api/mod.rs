@@ -15,6 +15,7 @@ pub(super) mod incidents;
 pub(super) mod live;
 pub(super) mod overview;
 pub(super) mod push;
+pub(super) mod regions;
 pub(super) mod remote_findings;
 pub(super) mod series;
 pub(super) mod setup;
