@@ -86,6 +86,7 @@ pub(super) fn shapes(settings: &SinkSettings) -> Vec<Shape> {
         if news == ChangeReason::Verdict {
             sample.incident.verdict = model.map(|model| PanelVerdict {
                 by: "Watchtower".to_owned(),
+                reported: Some(sample.incident.severity),
                 severity: Severity::Info,
                 confidence: 1.0,
                 text: "A test.".to_owned(),
@@ -174,6 +175,7 @@ fn entry(news: ChangeReason) -> OutboxEntry {
         grounded: None,
         opinions: Vec::new(),
         verdict: None,
+        settled_severity: None,
         owner: None,
         snoozed_until: None,
     };

@@ -221,6 +221,7 @@ async fn judge(
     }
     let judgement = PanelVerdict {
         by: REVIEWER.to_owned(),
+        reported: Some(report.finding.severity),
         severity,
         confidence: said.review.observation.confidence,
         text: said.review.observation.detail,

@@ -42,11 +42,12 @@ const LONGEST_WHY: usize = 2000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IncidentsQuery {
-    /// last_seen (default), first_seen, severity or count; highest first.
-    #[param(pattern = "^(last_seen|first_seen|severity|count)$")]
+    /// last_seen (default), first_seen, severity, settled_severity or count;
+    /// highest first.
+    #[param(pattern = "^(last_seen|first_seen|severity|settled_severity|count)$")]
     sort: Option<String>,
     /// `next` of the previous page, of the same sort.
-    #[param(pattern = "^[lfsc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
+    #[param(pattern = "^[lfspc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
@@ -63,9 +64,10 @@ pub(crate) async fn incidents(
         "last_seen" => Sort::LastSeen,
         "first_seen" => Sort::FirstSeen,
         "severity" => Sort::Severity,
+        "settled_severity" => Sort::Settled,
         "count" => Sort::Count,
         other => {
-            let known = "last_seen, first_seen, severity or count";
+            let known = "last_seen, first_seen, severity, settled_severity or count";
             return Err(bad_request(format!("sort must be {known}, got {other:?}")));
         }
     };
@@ -95,6 +97,8 @@ fn letter(sort: Sort) -> char {
         Sort::LastSeen => 'l',
         Sort::FirstSeen => 'f',
         Sort::Severity => 's',
+        // By the panel.
+        Sort::Settled => 'p',
         Sort::Count => 'c',
     }
 }

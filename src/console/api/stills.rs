@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use watchtower_domain::finding::{Evidence, Severity};
 use watchtower_record::store::{KeptStill, Moment};
 
 /// Still of a screen, secrets painted over.
@@ -26,6 +27,9 @@ pub(crate) struct ProofStill {
     moment: &'static str,
     seen_at: Timestamp,
     finding: Uuid,
+    /// Severity and evidence of that finding.
+    severity: Severity,
+    evidence: Vec<Evidence>,
     /// SHA-256 of the picture, lower-case hexadecimal.
     sha256: String,
     /// Where it is served, on this server.
@@ -52,6 +56,8 @@ impl From<KeptStill> for ProofStill {
             moment: still.moment,
             seen_at: still.seen_at,
             finding: still.finding,
+            severity: still.severity,
+            evidence: still.evidence,
             sha256,
             url,
         }

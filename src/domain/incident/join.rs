@@ -187,6 +187,7 @@ impl JoinRules<'_> {
                 grounded: None,
                 opinions: Vec::new(),
                 verdict: None,
+                settled_severity: None,
                 owner: None,
                 snoozed_until: None,
             },
@@ -227,6 +228,7 @@ impl JoinRules<'_> {
         if rose {
             incident.severity = finding.severity;
             incident.title.clone_from(&finding.title);
+            incident.settle();
             // It was snoozed at a lower severity.
             incident.snoozed_until = None;
         }

@@ -91,6 +91,10 @@ pub struct Incident {
     pub opinions: Vec<Opinion>,
     /// Verdict of the panel.
     pub verdict: Option<PanelVerdict>,
+    /// Severity by the panel's verdict; null without one, or after a worse
+    /// finding.
+    #[serde(default)]
+    pub settled_severity: Option<Severity>,
     /// User who works on it; null without one.
     #[serde(default)]
     pub owner: Option<String>,
@@ -100,6 +104,22 @@ pub struct Incident {
 }
 
 impl Incident {
+    /// Severity of lists and counts: as settled, else the highest found.
+    pub fn standing_severity(&self) -> Severity {
+        self.settled_severity.unwrap_or(self.severity)
+    }
+
+    /// Applies the verdict, unless it is about a milder finding: a worse one
+    /// may have come while it was asked for. One stored before `reported`
+    /// existed settles nothing.
+    pub fn settle(&mut self) {
+        // Worst comes first.
+        let of = |reported: Severity| reported <= self.severity;
+        let verdict = self.verdict.as_ref();
+        let verdict = verdict.filter(|verdict| verdict.reported.is_some_and(of));
+        self.settled_severity = verdict.map(|verdict| verdict.severity);
+    }
+
     /// True if it is snoozed at that time.
     pub fn is_snoozed(&self, at: Timestamp) -> bool {
         self.snoozed_until.is_some_and(|until| until > at)

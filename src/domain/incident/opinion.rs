@@ -89,6 +89,9 @@ impl Opinion {
 pub struct PanelVerdict {
     /// Analyst that gave the verdict.
     pub by: String,
+    /// Severity of the finding it is about.
+    #[serde(default)]
+    pub reported: Option<Severity>,
     pub severity: Severity,
     /// 0 to 1.
     pub confidence: f32,

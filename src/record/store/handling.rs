@@ -263,7 +263,7 @@ impl StoreWriter {
     }
 }
 
-/// Open incidents by severity, without the snoozed ones, and those.
+/// Open incidents by severity as settled, without the snoozed ones, and those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 pub struct IncidentCounts {
     pub critical: u64,
@@ -281,10 +281,10 @@ impl Readers {
     pub fn counts(&self, now: Timestamp) -> Result<IncidentCounts, StoreError> {
         self.with(|db| {
             let mut count = db.prepare_cached(
-                "SELECT severity, sum(coalesce(snoozed_until, 0) <= ?1),
+                "SELECT settled, sum(coalesce(snoozed_until, 0) <= ?1),
                    sum(coalesce(snoozed_until, 0) > ?1),
                    min(CASE WHEN snoozed_until > ?1 THEN snoozed_until END)
-                 FROM incidents INDEXED BY incidents_open WHERE status < 2 GROUP BY severity",
+                 FROM incidents INDEXED BY incidents_open WHERE status < 2 GROUP BY settled",
             )?;
             let mut rows = count.query([sql::nanos(now)])?;
             let mut counts = IncidentCounts::default();

@@ -162,7 +162,7 @@ impl CachedIncident {
                first_seen = ?6, last_seen = ?7, agents = ?8, entities = ?9, grounded = ?10,
                opinions = ?11, proof = ?12, revision = ?13, version = ?14, lesson = ?15,
                reopens = ?16, told = ?17, verdict = ?18,
-               owner = ?19, snoozed_until = ?20, subject = ?21
+               owner = ?19, snoozed_until = ?20, subject = ?21, settled = ?22
              WHERE seq = ?1",
         )?;
         update.execute(params![
@@ -187,6 +187,7 @@ impl CachedIncident {
             incident.owner,
             incident.snoozed_until.map(sql::nanos),
             incident.subject().map_or("", |entity| &entity.value),
+            sql::badness(incident.standing_severity()),
         ])?;
         Ok(())
     }

@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use uuid::Uuid;
 
+use watchtower_domain::finding::Finding;
 use watchtower_domain::incident::{Decision, Fingerprint, Incident, Suppression};
 
 use super::incident_filter::Conditions;
@@ -70,22 +71,25 @@ fn incidents(
     query: &IncidentQuery,
 ) -> rusqlite::Result<Page<Incident, IncidentCursor>> {
     let key = match query.sort {
-        Sort::LastSeen | Sort::Severity => "last_seen",
+        Sort::LastSeen | Sort::Severity | Sort::Settled => "last_seen",
         Sort::FirstSeen => "first_seen",
         Sort::Count => "count",
     };
-    let by_severity = query.sort == Sort::Severity;
-    let order = if by_severity {
-        "severity DESC, last_seen DESC, seq DESC".to_owned()
-    } else {
-        format!("{key} DESC, seq DESC")
+    let worst = match query.sort {
+        Sort::Severity => Some("severity"),
+        Sort::Settled => Some("settled"),
+        Sort::LastSeen | Sort::FirstSeen | Sort::Count => None,
+    };
+    let order = match worst {
+        Some(worst) => format!("{worst} DESC, last_seen DESC, seq DESC"),
+        None => format!("{key} DESC, seq DESC"),
     };
     let mut conditions = Conditions::of(query, None, vec![Value::Integer(query.limit as i64 + 1)]);
     if let Some(place) = query.after {
         let mut bind = |value| conditions.bind(Value::Integer(value));
-        let position = if by_severity {
+        let position = if let Some(worst) = worst {
             let (a, b, c) = (bind(place.severity), bind(place.key), bind(place.seq));
-            format!("(severity, last_seen, seq) < ({a}, {b}, {c})")
+            format!("({worst}, last_seen, seq) < ({a}, {b}, {c})")
         } else {
             let (b, c) = (bind(place.key), bind(place.seq));
             format!("({key}, seq) < ({b}, {c})")
@@ -102,7 +106,10 @@ fn incidents(
     let found = list.query_map(params_from_iter(values), |row| {
         let incident = sql::incident(row)?;
         let place = IncidentCursor {
-            severity: sql::badness(incident.severity),
+            severity: sql::badness(match query.sort {
+                Sort::Settled => incident.standing_severity(),
+                _ => incident.severity,
+            }),
             key: row.get(INCIDENT_COLUMNS)?,
             seq: row.get(INCIDENT_COLUMNS + 1)?,
         };
@@ -170,18 +177,20 @@ fn decisions(db: &Connection, incident: i64) -> rusqlite::Result<Vec<Decision>> 
 
 fn stills(db: &Connection, incident: i64) -> rusqlite::Result<Vec<KeptStill>> {
     let mut all = db.prepare_cached(
-        "SELECT moment, sha256, findings.id, json ->> 'observed_at' FROM stills
+        "SELECT moment, sha256, json FROM stills
          JOIN findings ON findings.seq = stills.finding
          WHERE stills.incident = ?1 ORDER BY moment",
     )?;
     let found = all.query_map([incident], |row| {
         let moment: i64 = row.get(0)?;
-        let seen_at: String = row.get(3)?;
+        let finding: Finding = sql::json(row, 2)?;
         Ok(KeptStill {
             moment: if moment == 0 { "first" } else { "worst" },
             sha256: row.get(1)?,
-            finding: sql::id(row, 2)?,
-            seen_at: seen_at.parse().unwrap_or_default(),
+            finding: finding.id,
+            severity: finding.severity,
+            evidence: finding.evidence,
+            seen_at: finding.observed_at,
         })
     })?;
     found.collect()

@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i32 = 0x5754_4348;
 
 /// Migrations, each from the version of its index to the next. Never change one
 /// that was released: add another.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     FIRST,
     SCREEN_TEXT,
     VERDICT,
@@ -26,6 +26,7 @@ const MIGRATIONS: [&str; 15] = [
     SHIFTS,
     super::watches::SCHEMA,
     OVERVIEW,
+    SETTLED,
 ];
 
 pub(super) const NEWEST: i32 = MIGRATIONS.len() as i32;
@@ -406,6 +407,15 @@ CREATE TABLE agent_spend (
 /// Subject of an incident, and indexes that its counts are read from without
 /// its rows. The kinds are in the order of `Incident::subject`.
 const OVERVIEW: &str = include_str!("overview.sql");
+
+/// Severities as settled by the panel, or the highest found.
+const SETTLED: &str = "
+ALTER TABLE incidents ADD COLUMN settled INTEGER NOT NULL DEFAULT 0; UPDATE incidents SET settled = severity;
+CREATE INDEX incidents_by_settled ON incidents (settled, last_seen, seq, status, severity, category, stream, agents);
+DROP INDEX incidents_overview;
+CREATE INDEX incidents_overview ON incidents (first_seen, settled, status, stream, owner, snoozed_until, category, subject, severity);
+DROP INDEX incidents_open; CREATE INDEX incidents_open ON incidents (settled, snoozed_until) WHERE status < 2;
+";
 
 /// Copies what was indexed before [`SEARCH_FORMS`], with its forms: about 20 s
 /// of a million lines.

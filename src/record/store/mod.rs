@@ -46,7 +46,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use watchtower_domain::finding::{Category, Finding, Severity};
+use watchtower_domain::finding::{Category, Evidence, Finding, Severity};
 use watchtower_domain::incident::{
     BestEvidence, Change, Decision, Incident, Note, Status, Suppression,
 };
@@ -206,6 +206,8 @@ pub enum Sort {
     FirstSeen,
     /// Worst first, then by the time last seen.
     Severity,
+    /// The same by the severity as settled.
+    Settled,
     Count,
 }
 
@@ -226,6 +228,8 @@ pub struct IncidentQuery {
     pub snoozed: Option<Snoozed>,
     /// Minimum severity.
     pub severity: Option<Severity>,
+    /// Minimum severity as settled.
+    pub settled: Option<Severity>,
     /// Any of these; empty: all.
     pub severities: Vec<Severity>,
     /// Range of the time first seen: at or after, and before.
@@ -305,13 +309,15 @@ pub struct Disk {
 }
 
 /// Picture stored as evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct KeptStill {
     /// `first` or `worst`.
     pub moment: &'static str,
     pub sha256: String,
     /// Finding that was made on it.
     pub finding: Uuid,
+    pub severity: Severity,
+    pub evidence: Vec<Evidence>,
     pub seen_at: Timestamp,
 }
 

@@ -30,6 +30,7 @@ impl Write for PanelExchange {
         let news = match &self.exchange.verdict {
             Some(verdict) => {
                 known.state.incident.verdict = Some(verdict.clone());
+                known.state.incident.settle();
                 ChangeReason::Verdict
             }
             None => ChangeReason::Opinions,

@@ -23,7 +23,7 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     let category = Category::ALL
         .into_iter()
         .find(|known| known.as_str() == category);
-    Ok(Incident {
+    let mut incident = Incident {
         id: id(row, 0)?,
         stream: StreamName::new(&stream).map_err(|error| unreadable(1, error))?,
         title: row.get(2)?,
@@ -38,9 +38,12 @@ pub(super) fn incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
         grounded: row.get(11)?,
         opinions: json(row, 12)?,
         verdict: optional_json(row, 13)?,
+        settled_severity: None,
         owner: row.get(14)?,
         snoozed_until: row.get::<_, Option<i64>>(15)?.map(timestamp),
-    })
+    };
+    incident.settle();
+    Ok(incident)
 }
 
 pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<Uuid> {

@@ -44,6 +44,18 @@ async fn every_operation_answers_as_described() {
         })
         .await;
     let id = incident["id"].as_str().unwrap().to_owned();
+    let finding = server.until("a crop", async |server| {
+        let page = server.json("/api/findings?stream=demo").await;
+        let ids = page["items"].as_array()?.iter();
+        for id in ids.filter_map(|one| one["id"].as_str()) {
+            let regions = server.json(&format!("/api/findings/{id}/regions")).await;
+            if !regions["crop"].is_null() && regions["items"][0]["box"].is_array() {
+                return Some(id.to_owned());
+            }
+        }
+        None
+    });
+    let finding = finding.await;
     let still = server.json("/api/moments").await["items"][0]["sha256"].clone();
     let still = still.as_str().unwrap().to_owned();
 
@@ -68,6 +80,11 @@ async fn every_operation_answers_as_described() {
         ("/api/incidents", "?sort=luck".to_owned()),
         ("/api/incidents", "?cursor=x".to_owned()),
         ("/api/incidents", "?colour=red".to_owned()),
+        ("/api/findings/{id}/regions", finding.clone()),
+        ("/api/findings/{id}/regions", missing.clone()),
+        ("/api/findings/{id}/regions", "x".to_owned()),
+        ("/api/findings/{id}/crop.jpg", finding.clone()),
+        ("/api/findings/{id}/crop.jpg", missing.clone()),
         ("/api/incidents/{id}", id.clone()),
         ("/api/incidents/{id}", missing.clone()),
         ("/api/incidents/{id}", "x".to_owned()),

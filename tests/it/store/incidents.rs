@@ -57,6 +57,7 @@ async fn lists_filter_sort_and_page() {
         "grounded",
         "opinions",
         "verdict",
+        "settled_severity",
         "owner",
         "snoozed_until",
     ];
@@ -193,6 +194,15 @@ async fn an_incident_shows_its_findings_evidence_and_history() {
     let stills = incident["stills"].as_array().unwrap();
     let moments: Vec<_> = stills.iter().map(|still| still["moment"].clone()).collect();
     assert_eq!(moments, ["first", "worst"]);
+    let severities: Vec<_> = stills
+        .iter()
+        .map(|still| still["severity"].clone())
+        .collect();
+    assert_eq!(severities, ["high", "critical"]);
+    assert_eq!(
+        stills[1]["evidence"][0]["quote"],
+        incident["findings"]["items"][1]["evidence"][0]["quote"]
+    );
     for (still, expected) in stills.iter().zip(["the first", "the worst"]) {
         let response = harness.get(still["url"].as_str().unwrap()).await;
         assert_eq!(response.headers()["content-type"], "image/jpeg");

@@ -11,4 +11,5 @@ mod harness;
 mod incidents;
 mod panel;
 mod retention;
+mod settled;
 mod suppressions;

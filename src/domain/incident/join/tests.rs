@@ -1,6 +1,7 @@
 use super::super::correlate::tests;
 use super::*;
 use crate::finding::Category;
+use crate::incident::PanelVerdict;
 
 const FAILED: &str = "Failed password for admin from 203.0.113.4 port 515 ssh2";
 const OTHER: &str = "Failed password for admin from 198.51.100.7 port 515 ssh2";
@@ -271,4 +272,40 @@ fn rising_severity_ends_a_snooze_and_a_repeat_does_not() {
     let effect = join(rules(&[]), &mut known, &worse(20));
     assert_eq!(effect.news, ChangeReason::SeverityRose);
     assert_eq!(known.incident.snoozed_until, None);
+}
+
+#[test]
+fn verdict_settles_the_severity_until_a_worse_finding() {
+    let verdict = |reported| PanelVerdict {
+        by: "Evidence reviewer".to_owned(),
+        reported,
+        severity: Severity::Low,
+        confidence: 0.9,
+        text: String::new(),
+        dissent: Vec::new(),
+        at: at(5),
+        model: finding(FAILED, 0).model,
+    };
+    let mut known = opened(&finding(FAILED, 0));
+    let found = known.incident.severity;
+    for (reported, settled) in [
+        (Some(found), Some(Severity::Low)),
+        (Some(Severity::Critical), Some(Severity::Low)),
+        // About a milder finding, or unknown.
+        (Some(Severity::Info), None),
+        (None, None),
+    ] {
+        known.incident.verdict = Some(verdict(reported));
+        known.incident.settle();
+        assert_eq!(known.incident.settled_severity, settled, "{reported:?}");
+        let standing = known.incident.standing_severity();
+        assert_eq!(standing, settled.unwrap_or(found));
+    }
+    known.incident.verdict = Some(verdict(Some(found)));
+    known.incident.settle();
+    join(rules(&[]), &mut known, &finding(FAILED, 10));
+    assert_eq!(known.incident.settled_severity, Some(Severity::Low));
+    join(rules(&[]), &mut known, &worse(20));
+    assert_eq!(known.incident.settled_severity, None);
+    assert!(known.incident.standing_severity() < found);
 }
