@@ -1,47 +1,148 @@
-// Boxes of the last findings' evidence, over the live picture.
+// Boxes of evidence over the live picture, each only while its place still
+// shows what was seen there: findings arrive seconds after their frame.
 
 import { serverNow } from './api.js';
+import { Comparer } from './comparer.js';
 import { el, place } from './dom.js';
+import { hasPlaces, regionsOf } from './regions.js';
 
-/** @import {Finding} from './types' */
+/** @import {Change, Place} from './comparison.js' */
+/** @import {Finding, Region} from './types' */
 
+/** Time in ms that a box is drawn in all. */
 const SHOWN_FOR = 12_000;
-/** Maximum age of a shown finding in ms: older evidence is most likely off the screen. */
+/** Age in ms of evidence from which it is not looked for any more. */
 const FRESH = 60_000;
-/** Maximum boxes at once. */
+/** Maximum places looked at. */
 const MOST = 24;
+/** Interval in ms at which old ones are removed. */
+const OFTEN = 500;
+/** Right edge in thousandths beyond which there is no room for a title beside a box. */
+const ROOM = 700;
+
+/**
+ * @typedef {object} Marked
+ * @property {Finding} finding
+ * @property {number[]} bounds
+ * @property {Place} place
+ * @property {HTMLElement | null} box
+ * @property {number} since Time at which it was drawn.
+ * @property {number} left Time in ms that it may still be drawn.
+ */
 
 export class Boxes {
   #layer;
   #video;
+  #comparer;
   #stream = '';
+  #next = 0;
+  /** By the id of their places, newest last. @type {Map<number, Marked>} */ #all = new Map();
 
   /** @param {HTMLElement} layer @param {HTMLVideoElement} video */
   constructor(layer, video) {
     this.#layer = layer;
     this.#video = video;
-    video.addEventListener('resize', () => this.#fit());
+    this.#comparer = new Comparer(video, (changes) => this.#changed(changes));
+    video.addEventListener('resize', () => {
+      this.#hide();
+      this.#fit();
+    });
+    // Another connection: what it shows is not known yet.
+    video.addEventListener('emptied', () => this.#hide());
+    document.addEventListener('visibilitychange', () => this.#hide());
     new ResizeObserver(() => this.#fit()).observe(video);
+    setInterval(() => this.#expire(), OFTEN);
   }
 
   /** Sets the stream that is played. @param {string} name */
   set stream(name) {
-    if (name !== this.#stream) this.#layer.replaceChildren();
+    if (name !== this.#stream) this.clear();
     this.#stream = name;
   }
 
+  /** Removes all boxes, when the signal is lost. */
+  clear() {
+    this.#hide();
+    this.#keep(new Map());
+  }
+
   /** @param {Finding} finding */
-  show(finding) {
-    if (finding.stream !== this.#stream || serverNow() - Date.parse(finding.observed_at) > FRESH) return;
-    const shown = finding.evidence.filter(({ box, grounded }) => box && grounded !== false);
-    for (const [nth, { box }] of shown.entries()) {
+  async show(finding) {
+    const isFresh = () => finding.stream === this.#stream && serverNow() - Date.parse(finding.observed_at) < FRESH;
+    if (!isFresh() || !hasPlaces(finding)) return;
+    const { items } = await regionsOf(finding).catch(() => ({ items: [] }));
+    if (!isFresh() || items.length === 0) return;
+    const all = new Map(this.#all);
+    for (const item of items) this.#add(all, finding, item);
+    this.#keep(all);
+  }
+
+  /** @param {Map<number, Marked>} all @param {Finding} finding @param {Region} region */
+  #add(all, finding, { box: bounds, area, columns, luma }) {
+    // A repeat replaces what it repeats.
+    for (const [id, one] of all) {
+      if (one.finding.incident === finding.incident && one.bounds.join() === bounds.join()) all.delete(id);
+    }
+    const id = this.#next++;
+    const seen = Uint8Array.from(luma.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+    all.set(id, { finding, bounds, place: { id, area, columns, rows: seen.length / columns, seen }, box: null, since: 0, left: SHOWN_FOR });
+  }
+
+  /** Keeps these and removes the others. @param {Map<number, Marked>} all */
+  #keep(all) {
+    const kept = new Map([...all].slice(-MOST));
+    if (kept.size === this.#all.size && [...kept.keys()].every((id) => this.#all.has(id))) return;
+    for (const [id, { box }] of this.#all) if (!kept.has(id)) box?.remove();
+    this.#all = kept;
+    this.#comparer.set([...kept.values()].map((one) => one.place));
+    this.#label();
+  }
+
+  #expire() {
+    const [now, oldest] = [performance.now(), serverNow() - FRESH];
+    this.#keep(new Map([...this.#all].filter(([, { finding, box, left, since }]) => (
+      Date.parse(finding.observed_at) >= oldest && left > (box ? now - since : 0)))));
+  }
+
+  /** Removes the boxes; they are drawn again where they are seen. */
+  #hide() {
+    this.#changed([...this.#all.keys()].map((id) => ({ id, alike: false })));
+    this.#comparer.reset();
+  }
+
+  /** @param {Change[]} changes */
+  #changed(changes) {
+    const now = performance.now();
+    for (const { id, alike } of changes) {
+      const one = this.#all.get(id);
+      if (!one || alike === (one.box !== null)) continue;
+      if (alike) {
+        one.since = now;
+        this.#draw(one);
+      } else {
+        one.left -= now - one.since;
+        one.box?.remove();
+        one.box = null;
+      }
+    }
+    this.#label();
+  }
+
+  /** @param {Marked} one */
+  #draw(one) {
+    one.box = el('span', { class: one.bounds[3] > ROOM ? 'box late' : 'box', 'data-severity': one.finding.severity });
+    place(one.box, one.bounds);
+    this.#layer.append(one.box);
+  }
+
+  /** Shows the title on the first box of each finding. */
+  #label() {
+    const labelled = new Set();
+    for (const { finding: { id, title }, box } of this.#all.values()) {
       if (!box) continue;
-      // The title is shown on the first box only.
-      const made = el('span', { class: 'box', 'data-severity': finding.severity }, nth === 0 && el('b', { dir: 'auto' }, finding.title));
-      place(made, box);
-      this.#layer.append(made);
-      while (this.#layer.childElementCount > MOST) this.#layer.firstElementChild?.remove();
-      setTimeout(() => made.remove(), SHOWN_FOR);
+      if (labelled.has(id)) box.replaceChildren();
+      else if (!box.firstChild) box.append(el('b', { dir: 'auto' }, title));
+      labelled.add(id);
     }
   }
 

@@ -69,9 +69,17 @@ export function quotes(evidence) {
   return evidence.filter(({ quote }) => quote).map(({ quote, grounded }) => el(
     'p',
     { class: 'quote' },
-    foreign(quote, 'q'),
-    grounded === false && el('em', { class: 'invented' }, ' evidence not found on screen'),
+    quoted(quote, grounded),
   ));
+}
+
+/** Badge of what was not found on the screen. @param {string} [text] */
+export const unfounded = (text = 'not on screen') => el('em', { class: 'unfounded' }, text);
+
+/** Quote, struck and marked where it was not found on the screen. @param {string} quote @param {boolean | null | undefined} grounded */
+export function quoted(quote, grounded) {
+  if (grounded !== false) return foreign(quote, 'q');
+  return el('span', { class: 'invented' }, el('s', {}, foreign(quote, 'q')), ' ', unfounded());
 }
 
 /** Box of the evidence on a picture, in thousandths. @param {HTMLElement} box @param {number[]} bounds */

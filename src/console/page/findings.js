@@ -1,6 +1,7 @@
 // List of findings, newest first.
 
-import { el, foreign, mark, soon, toIncident } from './dom.js';
+import { cropOf } from './crop.js';
+import { el, foreign, mark, quoted, soon, toIncident } from './dom.js';
 import { clock } from './format.js';
 
 /** @import {Finding} from './types' */
@@ -48,13 +49,15 @@ export class Findings {
 }
 
 /** @param {Finding} finding */
-function render({ id, severity, observed_at, agent, stream, title, detail, incident, evidence }) {
-  const proof = evidence.find(({ quote }) => quote);
+function render(finding) {
+  const { id, severity, observed_at, agent, stream, title, detail, incident, evidence } = finding;
+  const proof = evidence.find(({ quote, grounded }) => quote && grounded !== false) ?? evidence.find(({ quote }) => quote);
   return el(
     'li',
     { 'data-id': id, 'data-severity': severity, title: detail },
     el('p', { class: 'quiet' }, mark(severity), ' ', clock(observed_at), ` ${agent} · ${stream}`),
     el('h3', {}, incident ? toIncident(incident, title) : foreign(title)),
-    proof && foreign(proof.quote, 'q'),
+    proof && quoted(proof.quote, proof.grounded),
+    cropOf(finding),
   );
 }

@@ -2,8 +2,9 @@
 // of models.
 
 import { ask } from './api.js';
-import { SEVERITIES, at, el, fill, foreign, mark, plain, save, toIncident, words } from './dom.js';
+import { SEVERITIES, at, el, fill, foreign, plain, save, toIncident, words } from './dom.js';
 import { counted, full, inUtc, inZone, modelName, number, usd, utc } from './format.js';
+import { settledBy, settledMark, standing } from './settled.js';
 import { load as loadSigned, prepare as prepareSigned, signed, signedMarkdown } from './signoff.js';
 import { Span } from './span.js';
 
@@ -20,7 +21,7 @@ let report = null;
 
 /** Groups of incidents. @type {Record<string, (incident: Incident) => string>} */
 const GROUPS = {
-  severity: ({ severity }) => severity,
+  severity: standing,
   stream: ({ stream }) => stream,
   subject: ({ entities }) => entities[0]?.value ?? 'no subject',
 };
@@ -30,7 +31,7 @@ function grouped(incidents) {
   const of = GROUPS[grouping()] ?? GROUPS.severity;
   /** @type {Map<string, Incident[]>} */
   const groups = new Map();
-  for (const incident of [...incidents].sort((a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity))) {
+  for (const incident of [...incidents].sort((a, b) => SEVERITIES.indexOf(standing(b)) - SEVERITIES.indexOf(standing(a)))) {
     groups.set(of(incident), [...groups.get(of(incident)) ?? [], incident]);
   }
   return [...groups];
@@ -67,7 +68,7 @@ async function load() {
   let results;
   try {
     results = await Promise.all([
-      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?status=new,acknowledged&sort=severity&until=${until}&limit=1000`)),
+      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?status=new,acknowledged&sort=settled_severity&until=${until}&limit=1000`)),
       /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?${within}&limit=1000`)),
       /** @type {Promise<Handover>} */ (ask(`/api/handover?${within}`)),
     ]);
@@ -127,9 +128,10 @@ function list(incidents, empty, proofs) {
   if (incidents.length === 0) return [el('p', { class: 'quiet' }, empty)];
   return grouped(incidents).map(([name, some]) => el('section', { class: 'group' },
     el('h4', {}, foreign(name), ` (${number(some.length)})`),
-    el('ol', {}, ...some.map(({ id, title, severity, stream, status, count, first_seen, owner }) => {
+    el('ol', {}, ...some.map((incident) => {
+      const { id, title, stream, status, count, first_seen, owner } = incident;
       const proof = proofOf(id, proofs);
-      return el('li', {}, mark(severity), ' ', toIncident(id, title),
+      return el('li', {}, settledMark(incident), ' ', toIncident(id, title),
         ` ${status}, ${number(count)}×, ${stream}, since `, full(first_seen), owner && `, owner ${owner}`,
         proof && ' · ', proof && el('a', { href: proof.url, target: '_blank', title: full(proof.seen_at) }, 'evidence'),
         el('span', { class: 'printed' }, ` ${address(id)}${proof ? ` · evidence ${absolute(proof.url)}` : ''}`));
@@ -165,9 +167,10 @@ function markdown({ since, until, open, opened, blind, done, spent, more, change
   /** @param {string[]} rows @param {string} empty */
   const rows = (rows, empty) => (rows.length ? rows.map((row) => `- ${row}`) : [empty]);
   /** @param {Incident} incident */
-  const summary = ({ id, severity, title, status, count, stream, first_seen, owner }) => {
+  const summary = (incident) => {
+    const { id, title, status, count, stream, first_seen, owner } = incident;
     const proof = proofOf(id, proofs);
-    return `- ${severity}: [${plain(title)}](${address(id)}) (${status}, ${number(count)}×, ${plain(stream)}, since ${utc(first_seen)}${owner ? `, owner ${plain(owner)}` : ''})${proof ? ` [evidence](${absolute(proof.url)})` : ''}`;
+    return `- ${settledBy(incident) || incident.severity}: [${plain(title)}](${address(id)}) (${status}, ${number(count)}×, ${plain(stream)}, since ${utc(first_seen)}${owner ? `, owner ${plain(owner)}` : ''})${proof ? ` [evidence](${absolute(proof.url)})` : ''}`;
   };
   /** @param {Incident[]} incidents @param {string} empty */
   const groups = (incidents, empty) => (incidents.length === 0 ? [empty, ''] : grouped(incidents)

@@ -3,14 +3,17 @@
 import { actionsOf } from './actions.js';
 import { Refused, ask, serverNow } from './api.js';
 import { copyButton } from './clipboard.js';
-import { at, el, fill, foreign, mark, quotes, refill, released, save, words } from './dom.js';
+import { compared } from './compare.js';
+import { at, el, fill, foreign, quotes, refill, released, save, unfounded, words } from './dom.js';
 import { clock, counted, duration, foreignTimed, modelName, number, usd } from './format.js';
 import { opinionsOf, verdictOf } from './opinions.js';
-import { MOMENTS, markdown } from './report.js';
+import { proofs } from './proof.js';
+import { markdown } from './report.js';
+import { settledHead } from './settled.js';
 import { remove } from './suppressions.js';
-import { picture, thumbnail } from './viewer.js';
+import { thumbnail } from './viewer.js';
 
-/** @import {Child, Cost, Dossier, Finding, List, ProofStill, Still, Transcript} from './types' */
+/** @import {Child, Cost, Dossier, List, Still, Transcript} from './types' */
 
 /** Shortest interval of refreshes in ms. */
 const AGAIN = 1000;
@@ -108,27 +111,27 @@ function toMoment({ first_seen, stream }) {
 
 /** @param {Dossier} incident @param {HTMLDetailsElement | null} openTranscripts @returns {Child[]} */
 function parts(incident, openTranscripts) {
-  const { id, stills, opinions, verdict, lesson } = incident;
+  const { id, opinions, verdict, lesson } = incident;
   const [newest] = incident.findings.items;
   return [
     el('a', { href: '/?view=incidents', class: 'back', title: 'Back to the list (Escape)' }, '← Incidents'),
-    el('header', {}, mark(incident.severity), foreign(incident.title, 'h2')),
+    el('header', {}, settledHead(incident), foreign(incident.title, 'h2')),
     el('div', { class: 'bar toolbar', role: 'toolbar', 'aria-label': 'Actions' }, ...actionsOf(incident)),
     el('p', { class: 'quiet' }, `${incident.status} · ${counted(incident.count, 'finding')} by ${incident.agents.join(', ')} on ${incident.stream}, `,
       clock(incident.first_seen), ' to ', clock(incident.last_seen),
       incident.owner && ` · owner ${incident.owner}`,
       Date.parse(incident.snoozed_until ?? '') > serverNow() && el('span', { class: 'snoozed' }, ' · snoozed until ', clock(incident.snoozed_until ?? '')),
-      incident.grounded === false && el('em', { class: 'invented' }, ' · evidence not found on screen')),
+      incident.grounded === false && unfounded('evidence not on screen')),
     el('p', { class: 'actions' },
       toMoment(incident),
       copyButton('Copy link', () => location.href),
       el('button', { type: 'button', onclick: () => save(`${id}.json`, 'application/json', JSON.stringify(incident, null, 2)) }, 'Export JSON'),
       el('button', { type: 'button', onclick: () => save(`${id}.md`, 'text/markdown', markdown(incident)) }, 'Export Markdown')),
-    ...once(stills).map((still) => proof(still, incident)),
+    ...proofs(incident),
     newest && el('section', {}, el('h3', {}, 'Summary'), foreignTimed(newest.detail, 'p'), ...quotes(newest.evidence),
       newest.mitre.length > 0 && el('p', { class: 'quiet' }, `ATT&CK ${newest.mitre.join(', ')}`)),
     newest?.recommended_action && el('p', { class: 'action' }, el('b', {}, 'Recommended action: '), foreign(newest.recommended_action)),
-    (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
+    incident.before && incident.after ? compared(incident.before, incident.after) : (incident.before || incident.after) && el('div', { class: 'around' }, around('Before', incident.before), around('After', incident.after)),
     opinions.length > 0 && el('section', {}, el('h3', {}, 'Analyst opinions'),
       el('ol', {}, ...opinionsOf(opinions), verdict && verdictOf(verdict))),
     el('section', {}, el('h3', {}, 'Timeline'), el('ol', { class: 'timeline' }, ...timeline(incident))),
@@ -142,26 +145,6 @@ function parts(incident, openTranscripts) {
 /** @param {Cost} cost */
 const spent = (cost) => cost.requests > 0
   && ` · ${counted(cost.requests, 'request')}, ${number(cost.prompt_tokens)} + ${number(cost.output_tokens)} tokens, ${usd(cost.micro_usd)}`;
-
-/** Stills of the first and the peak moment, which may be the same. @param {ProofStill[]} stills */
-function once(stills) {
-  const [first, worst] = stills;
-  return first && first.sha256 === worst?.sha256 ? [{ ...first, moment: 'First / peak' }] : stills;
-}
-
-/** @param {ProofStill} still @param {Dossier} incident */
-function proof({ url, moment, seen_at, sha256, finding }, incident) {
-  const made = incident.findings.items.find(({ id }) => id === finding);
-  return el(
-    'figure',
-    {},
-    picture(url, `Screenshot: ${MOMENTS[moment] ?? moment}`, places(made), incident.severity),
-    el('figcaption', { class: 'quiet' }, `${MOMENTS[moment] ?? moment}, `, clock(seen_at), el('code', { title: 'SHA-256 of the image' }, ` ${sha256}`)),
-  );
-}
-
-/** @param {Finding | undefined} finding @returns {number[][]} */
-const places = (finding) => (finding?.evidence ?? []).flatMap(({ box, grounded }) => (box && grounded !== false ? [box] : []));
 
 /** Still of the screen at another time. @param {string} when @param {Still | null | undefined} still */
 const around = (when, still) => still && el('figure', {}, thumbnail(still),

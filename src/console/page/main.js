@@ -284,6 +284,7 @@ function choose(name) {
 function showState() {
   const stream = streams?.find(({ name }) => name === streamList.value);
   let [is, text] = ['', streams ? 'no stream' : 'connecting'];
+  if (stream?.state === 'signal_lost') boxes.clear();
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for publisher'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
   else if (stream && playing.state === 'waiting') text = `${playing.why}; reconnecting…`;

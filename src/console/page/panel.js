@@ -6,6 +6,7 @@ import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js'
 import { clock, counted, modelName } from './format.js';
 import { analystHealth, dot, stateWords } from './health.js';
 import { opinionsOf, verdictOf } from './opinions.js';
+import { settledMark } from './settled.js';
 
 /** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
 
@@ -94,9 +95,9 @@ function update(where, kind, before, wanted) {
 }
 
 /** @param {Incident} incident @returns {Child[]} */
-const exchange = ({ id, title, severity, opinions, verdict }) => [
-  el('h3', {}, mark(severity), ' ', toIncident(id, title)),
-  el('ol', {}, ...opinionsOf(opinions), verdict && verdictOf(verdict)),
+const exchange = (incident) => [
+  el('h3', {}, settledMark(incident), ' ', toIncident(incident.id, incident.title)),
+  el('ol', {}, ...opinionsOf(incident.opinions), incident.verdict && verdictOf(incident.verdict)),
 ];
 
 /** @param {Agent} agent @param {Finding[]} latest @returns {Child[]} */

@@ -3,6 +3,7 @@
 import { plain } from './dom.js';
 import { counted, inUtc, number, usd, utc } from './format.js';
 import { SAYS, isSilent } from './opinions.js';
+import { settledBy } from './settled.js';
 
 /** @import {Dossier} from './types' */
 
@@ -13,12 +14,12 @@ export const MOMENTS = { first: 'First', worst: 'Peak' };
 export function markdown(incident) {
   const { findings, stills, opinions, verdict, notes, decisions, cost } = incident;
   const quoted = findings.items.flatMap(({ evidence }) => evidence.filter(({ quote }) => quote)
-    .map(({ quote, grounded }) => `- "${plain(quote)}"${grounded === false ? ' (evidence not found on screen)' : ''}`));
+    .map(({ quote, grounded }) => (grounded === false ? `- ~~"${plain(quote)}"~~ (not on screen)` : `- "${plain(quote)}"`)));
   const [newest] = findings.items;
   const spoken = opinions.filter((one) => !isSilent(one));
   const lines = [
     `# ${plain(incident.title)}`, '',
-    `- id: ${incident.id}`, `- severity: ${incident.severity}`, `- status: ${incident.status}`,
+    `- id: ${incident.id}`, `- severity: ${settledBy(incident) || incident.severity}`, `- status: ${incident.status}`,
     `- stream: ${plain(incident.stream)}`, `- first seen: ${utc(incident.first_seen)}`, `- last seen: ${utc(incident.last_seen)}`,
     `- findings: ${number(incident.count)}, by ${incident.agents.map(plain).join(', ')}`,
     `- models: ${counted(cost.requests, 'request')}, ${number(cost.prompt_tokens)} + ${number(cost.output_tokens)} tokens, ${usd(cost.micro_usd)}`, '',
