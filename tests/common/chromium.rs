@@ -197,7 +197,7 @@ impl Chromium {
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
         self.devtools("Emulation.setDeviceMetricsOverride", metrics)
             .await;
-        let touch = json!({"enabled": true, "maxTouchPoints": 1});
+        let touch = json!({"enabled": true, "maxTouchPoints": 2});
         self.devtools("Emulation.setTouchEmulationEnabled", touch)
             .await;
     }
@@ -218,6 +218,44 @@ impl Chromium {
         self.devtools("Input.dispatchTouchEvent", end).await;
     }
 
+    /// Turns the mouse wheel over an element, by pixels down.
+    pub async fn wheel(&self, selector: &str, down: f64) {
+        let (x, y) = self.middle(selector).await;
+        let event = json!({"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": down});
+        self.devtools("Input.dispatchMouseEvent", event).await;
+    }
+
+    /// Drags an element with the mouse, from its middle.
+    pub async fn drag(&self, selector: &str, right: f64, down: f64) {
+        let (x, y) = self.middle(selector).await;
+        self.mouse("mouseMoved", x, y, 0).await;
+        self.mouse("mousePressed", x, y, 1).await;
+        let to = json!({
+            "type": "mouseMoved", "x": x + right, "y": y + down, "button": "left", "buttons": 1,
+        });
+        self.devtools("Input.dispatchMouseEvent", to).await;
+        self.mouse("mouseReleased", x + right, y + down, 1).await;
+    }
+
+    /// Moves two fingers on an element, apart from its middle: from a distance
+    /// to another.
+    pub async fn pinch(&self, selector: &str, from: f64, to: f64) {
+        let (x, y) = self.middle(selector).await;
+        let points = |apart: f64| {
+            json!([
+                {"x": x - apart / 2.0, "y": y, "id": 0}, {"x": x + apart / 2.0, "y": y, "id": 1},
+            ])
+        };
+        for (kind, points) in [
+            ("touchStart", points(from)),
+            ("touchMove", points(to)),
+            ("touchEnd", json!([])),
+        ] {
+            let event = json!({"type": kind, "touchPoints": points});
+            self.devtools("Input.dispatchTouchEvent", event).await;
+        }
+    }
+
     /// Presses a key of the keyboard: a letter, or `Enter`, `Tab`, `Escape`, `Home`
     /// or an arrow.
     /// `control` holds the control key down.
@@ -228,6 +266,7 @@ impl Chromium {
             "Escape" => (27, ""),
             "Home" => (36, ""),
             "ArrowLeft" => (37, ""),
+            "ArrowUp" => (38, ""),
             "ArrowRight" => (39, ""),
             "ArrowDown" => (40, ""),
             letter => (u32::from(letter.as_bytes()[0].to_ascii_uppercase()), letter),
