@@ -32,7 +32,7 @@ pub(crate) struct RegionsShown {
 struct RegionShown {
     #[schema(schema_with = box_of_thousandths)]
     r#box: [u16; 4],
-    /// What the cells cover.
+    /// Area covered by the cells.
     #[schema(schema_with = box_of_thousandths)]
     area: [u16; 4],
     /// Cells of a row.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::encoder::Encoder;
 use crate::common::serve::{Setup, TestServer};
 use crate::console::description::Described;
-use crate::console::fixture::{report, reported};
+use crate::console::fixture::{cropped, report, reported};
 use crate::console::overview_reads::overview_reads;
 
 const SECRET: &str = "inbound-s3cret-of-tests";
@@ -44,18 +44,7 @@ async fn every_operation_answers_as_described() {
         })
         .await;
     let id = incident["id"].as_str().unwrap().to_owned();
-    let finding = server.until("a crop", async |server| {
-        let page = server.json("/api/findings?stream=demo").await;
-        let ids = page["items"].as_array()?.iter();
-        for id in ids.filter_map(|one| one["id"].as_str()) {
-            let regions = server.json(&format!("/api/findings/{id}/regions")).await;
-            if !regions["crop"].is_null() && regions["items"][0]["box"].is_array() {
-                return Some(id.to_owned());
-            }
-        }
-        None
-    });
-    let finding = finding.await;
+    let finding = cropped(&server).await;
     let still = server.json("/api/moments").await["items"][0]["sha256"].clone();
     let still = still.as_str().unwrap().to_owned();
 

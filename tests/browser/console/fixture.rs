@@ -76,3 +76,19 @@ pub(crate) async fn report(server: &TestServer, finding: &Value) {
     let sent = request.json(finding).send().await.unwrap();
     assert_eq!(sent.status().as_u16(), 201, "{finding}");
 }
+
+/// Waits for a finding on the stream `demo` whose evidence has a crop.
+pub(crate) async fn cropped(server: &TestServer) -> String {
+    let found = server.until("a crop", async |server| {
+        let page = server.json("/api/findings?stream=demo").await;
+        let ids = page["items"].as_array()?.iter();
+        for id in ids.filter_map(|one| one["id"].as_str()) {
+            let regions = server.json(&format!("/api/findings/{id}/regions")).await;
+            if !regions["crop"].is_null() && regions["items"][0]["box"].is_array() {
+                return Some(id.to_owned());
+            }
+        }
+        None
+    });
+    found.await
+}
