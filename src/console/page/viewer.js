@@ -4,7 +4,6 @@ import { Closeup } from './closeup.js';
 import { at, el, fill, place } from './dom.js';
 import { clock, full, timed, utc } from './format.js';
 
-
 /** @import {Severity, Still} from './types' */
 
 /** Place on a picture; strong where it makes the severity. @typedef {{bounds: number[], severity: Severity, strong: boolean}} Mark */
