@@ -34,7 +34,10 @@ pub(crate) struct FilterParams {
     snoozed: Option<bool>,
     /// Minimum severity.
     severity: Option<Severity>,
-    /// Any of critical, high, medium, low, info, with commas between them.
+    /// Minimum severity as settled by the panel.
+    settled_severity: Option<Severity>,
+    /// Any of critical, high, medium, low, info, with commas between them; as
+    /// settled by the panel.
     #[param(pattern = "^(critical|high|medium|low|info)?(,(critical|high|medium|low|info)?)*$")]
     severities: Option<String>,
     /// Seen at or after (RFC 3339).
@@ -48,7 +51,7 @@ pub(crate) struct FilterParams {
 }
 
 /// Names of its parameters.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "status",
     "category",
     "stream",
@@ -57,6 +60,7 @@ const NAMES: [&str; 13] = [
     "subject",
     "snoozed",
     "severity",
+    "settled_severity",
     "severities",
     "since",
     "until",
@@ -96,6 +100,7 @@ impl FilterParams {
                 at: Timestamp::now(),
             }),
             severity: self.severity,
+            settled: self.settled_severity,
             since: self.since,
             until: self.until,
             from: self.from,

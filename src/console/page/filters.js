@@ -5,6 +5,7 @@ import { serverNow } from './api.js';
 import { SEVERITIES, at, el, refill } from './dom.js';
 import { number } from './format.js';
 import { scopeParams, scopeRange, scopeStream } from './scope.js';
+import { standing } from './settled.js';
 
 /** @import {Facets, Incident} from './types' */
 
@@ -78,7 +79,8 @@ export class Filters {
     return query;
   }
 
-  get sort() { return this.#values.sort; }
+  /** The severity is as settled by the panel. */
+  get sort() { return this.#values.sort === 'severity' ? 'settled_severity' : this.#values.sort; }
   /** `stream`, `subject` or empty. */
   get group() { return this.#values.group; }
   get pictures() { return this.#values.pictures === '1'; }
@@ -89,7 +91,7 @@ export class Filters {
     const range = scopeRange();
     const began = Date.parse(incident.first_seen);
     return (!status || status.split(',').includes(incident.status))
-      && (!severities || severities.split(',').includes(incident.severity))
+      && (!severities || severities.split(',').includes(standing(incident)))
       && (!agent || incident.agents.includes(agent))
       && (!scopeStream() || incident.stream === scopeStream())
       && (!owner || (incident.owner ?? NOBODY) === owner)

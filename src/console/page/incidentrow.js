@@ -6,6 +6,7 @@ import { SEVERITIES, el, foreign, mark, toIncident } from './dom.js';
 import { isSnoozed } from './filters.js';
 import { ago, clock, counted, number } from './format.js';
 import { isSilent } from './opinions.js';
+import { settledMark, standing } from './settled.js';
 
 /** @import {Group, Incident} from './types' */
 
@@ -33,7 +34,7 @@ const cell = (name, label, text) => el('span', { class: `cell ${name}`, title: t
 
 /** @param {Incident} incident @param {{selected: boolean, current: boolean, parts: HTMLElement[]}} shown */
 export function incidentRow(incident, { selected, current, parts }) {
-  const { id, title, severity, status, count, agents, verdict, opinions, grounded, last_seen, owner, stream } = incident;
+  const { id, title, status, count, agents, verdict, opinions, grounded, last_seen, owner, stream } = incident;
   const spoken = opinions.filter((one) => !isSilent(one)).length;
   const disagreement = (verdict?.dissent.length ?? 0) > 0;
   const about = [status !== 'new' && status, grounded === false && 'unverified evidence', disagreement && 'disagreement'];
@@ -42,9 +43,9 @@ export function incidentRow(incident, { selected, current, parts }) {
   link.addEventListener('click', (event) => !event.ctrlKey && !event.metaKey && event.preventDefault());
   const row = el(
     'li',
-    { 'data-id': id, 'data-severity': severity, 'data-status': status },
+    { 'data-id': id, 'data-severity': standing(incident), 'data-status': status },
     el('label', { class: 'pick' }, el('input', { type: 'checkbox', title: 'Select (x)', 'aria-label': `Select ${title}`, checked: selected })),
-    mark(severity),
+    settledMark(incident),
     ...parts.filter((part) => part.classList.contains('still')),
     el('span', { class: 'naming' }, link,
       el('span', { class: 'quiet about' },

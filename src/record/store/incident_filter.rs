@@ -55,9 +55,12 @@ impl Conditions {
             if let Some(severity) = query.severity {
                 all.compare("severity >=", Value::Integer(sql::badness(severity)));
             }
+            if let Some(settled) = query.settled {
+                all.compare("settled >=", Value::Integer(sql::badness(settled)));
+            }
             let levels = query.severities.iter().map(|one| sql::badness(*one));
             let levels: Vec<_> = levels.map(|level| level.to_string()).collect();
-            all.any_of("severity", &levels);
+            all.any_of("settled", &levels);
         }
         if facet(Facet::Status) {
             let codes = query.status.iter().map(|status| sql::code(*status));

@@ -178,7 +178,7 @@ impl Readers {
             let status = |value: &Value| sql::status(code(value)).as_str().to_owned();
             Ok(IncidentFacets {
                 total: total as u64,
-                severity: named(count(Facet::Severity, "severity")?, severity),
+                severity: named(count(Facet::Severity, "settled")?, severity),
                 status: named(count(Facet::Status, "status")?, status),
                 stream: named(count(Facet::Stream, "stream")?, text),
                 agent: named(count(Facet::Agent, "min(agent)")?, text),
@@ -214,7 +214,7 @@ impl Readers {
             let first = vec![sql::nanos(from).into(), range.step().into()];
             let (filter, values) = Conditions::of(&within, None, first).parts();
             let sql = format!(
-                "SELECT (first_seen - ?1) / ?2, severity, count(*) FROM incidents
+                "SELECT (first_seen - ?1) / ?2, settled, count(*) FROM incidents
                  WHERE {filter} GROUP BY 1, 2"
             );
             let mut select = moment.prepare_cached(&sql)?;
@@ -257,10 +257,10 @@ impl Readers {
         let (filter, values) = Conditions::of(&within, None, first).parts();
         let sql = format!(
             "SELECT stream, step, together, id, title, severity, first_seen FROM (
-               SELECT stream, step, id, title, severity, first_seen,
+               SELECT stream, step, id, title, settled AS severity, first_seen,
                  count(*) OVER (PARTITION BY stream, step) AS together,
                  row_number() OVER (PARTITION BY stream, step
-                   ORDER BY severity DESC, first_seen, seq) AS place
+                   ORDER BY settled DESC, first_seen, seq) AS place
                FROM (SELECT *, (first_seen - ?1) / ?2 AS step FROM incidents WHERE {filter}) AS one
              ) AS placed WHERE place <= ?3 ORDER BY stream, step, place LIMIT ?4"
         );
@@ -307,12 +307,12 @@ impl Readers {
         let first = vec![Value::Integer(query.limit as i64 + 1)];
         let (filter, values) = Conditions::of(query, None, first).parts();
         let counts: String = (0..5)
-            .map(|level| format!(", sum(CASE WHEN severity = {level} THEN 1 ELSE 0 END)"))
+            .map(|level| format!(", sum(CASE WHEN settled = {level} THEN 1 ELSE 0 END)"))
             .collect();
         let sql = format!(
             "SELECT {column}, count(*), min(first_seen), max(last_seen){counts} FROM incidents
              WHERE {filter} GROUP BY {column}
-             ORDER BY max(severity) DESC, 2 DESC, {column} LIMIT ?1"
+             ORDER BY max(settled) DESC, 2 DESC, {column} LIMIT ?1"
         );
         self.with(|db| {
             let mut select = db.prepare_cached(&sql)?;
@@ -377,7 +377,7 @@ fn facet_counts(
             "lower(agent)",
         ),
         // The order of the index by severity would cost a look at each row.
-        Facet::Severity => ("incidents", "severity + 0"),
+        Facet::Severity => ("incidents", "settled + 0"),
         _ => ("incidents", value),
     };
     let sql = format!(
