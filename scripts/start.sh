@@ -4,8 +4,8 @@
 #   scripts/start.sh           waits for Zoom or OBS
 #   scripts/start.sh --demo    streams the sample in demo/ into itself
 #
-# In a terminal with tmux the server and one pane per agent's log open; else
-# everything goes to the standard output. Ctrl-C ends it.
+# In a terminal with tmux the server and one pane per analyst open
+# (scripts/panes.sh); else everything goes to the standard output. Ctrl-C ends it.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -86,6 +86,13 @@ fi
 
 publish=("$watchtower" publish demo/demo.mp4 --to "rtmp://$local_rtmp/live/demo" --loop)
 
+if [ -t 0 ] && [ -t 1 ] && command -v tmux >/dev/null; then
+  if $demo; then
+    exec scripts/panes.sh "$watchtower" "${publish[@]}"
+  fi
+  exec scripts/panes.sh "$watchtower"
+fi
+
 # The server writes here what it is: whoever else holds a port can't. Nothing is
 # asked of the network, and the token is shown to nobody.
 told=$(mktemp -d)
@@ -104,30 +111,6 @@ is_ready() { # ALIVE...: waits for the server that was started, while the comman
 said() { # NAME: what it wrote, a value a line
   sed -n "s/^$1=//p" "$WATCHTOWER_READY_FILE"
 }
-
-if [ -t 0 ] && [ -t 1 ] && [ -z "${TMUX:-}" ] && command -v tmux >/dev/null; then
-  session=watchtower
-  ! tmux has-session -t "=$session" 2>/dev/null || die "a tmux session '$session' is already there: tmux attach -t $session"
-  # The session ends with the server; what it said last can be read before. A
-  # tmux server that was there before has an environment of its own.
-  serve=$(printf '%q serve --ready-file %q' "$watchtower" "$WATCHTOWER_READY_FILE")
-  tmux new-session -d -s "$session" -n panel -x "$(tput cols)" -y "$(tput lines)" \
-    "$serve || { echo; echo 'The server failed; Enter closes.'; read -r _; }; tmux kill-session -t '=$session'"
-  tmux set-option -t "$session" mouse on >/dev/null
-  if is_ready tmux has-session -t "=$session" 2>/dev/null; then
-    while IFS= read -r log; do
-      tmux split-window -d -t "=$session:panel" "$(printf 'tail -n 40 -F -- %q' "$log")" || break
-      tmux select-layout -t "=$session:panel" tiled >/dev/null
-    done < <(said log)
-    tmux select-layout -t "=$session:panel" tiled >/dev/null
-    if $demo; then
-      tmux new-window -d -t "=$session" -n sample "$(printf '%q ' "${publish[@]}")"
-    fi
-  fi
-  # No trap outlives exec.
-  rm -rf "$told"
-  exec tmux attach -t "=$session"
-fi
 
 # Process groups of their own: Ctrl-C reaches this script alone, which passes it
 # on once (the server takes a second signal as "at once").

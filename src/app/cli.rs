@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+
+use watchtower_domain::agent_name::is_agent_name;
+use watchtower_domain::finding::Severity;
 
 use crate::config::Places;
 
@@ -41,6 +45,8 @@ pub enum Command {
     /// Output sinks ([sinks.NAME] in watchtower.toml).
     #[command(subcommand)]
     Sink(SinkCommand),
+    /// Follow the findings of one or all analysts in a terminal, a line each.
+    Tail(TailArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,7 +93,7 @@ pub struct OcrModels {
 pub struct ServeArgs {
     #[command(flatten)]
     pub places: PlacesArgs,
-    /// Ready file, owner-only: process id, addresses and analyst logs, written
+    /// Ready file, owner-only: process id, addresses, analysts and their logs, written
     /// once the server is ready. For start scripts.
     #[arg(long, env = "WATCHTOWER_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -161,6 +167,65 @@ fn some_time(text: &str) -> Result<Duration, String> {
         Ok(time) if time >= Duration::from_millis(100) => Ok(time),
         _ => Err("expected a duration of at least 100ms, e.g. 5s".to_owned()),
     }
+}
+
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// Analyst, e.g. SecOps [default: all].
+    #[arg(value_name = "ANALYST", value_parser = analyst_name)]
+    pub analyst: Option<String>,
+    /// Log directory.
+    #[arg(
+        long,
+        env = "WATCHTOWER_LOGS",
+        default_value = "logs",
+        value_name = "FOLDER"
+    )]
+    pub logs: PathBuf,
+    /// Minimum severity: critical, high, medium, low or info.
+    #[arg(long, value_name = "SEVERITY", default_value = "info", value_parser = severity)]
+    pub severity: Severity,
+    /// Findings of this stream only.
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// Findings since then: a duration before now (10m) or a time
+    /// (2026-11-29T10:00:00Z).
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub since: Option<Timestamp>,
+    /// Earlier findings shown at first [default: 40; all with --since].
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub lines: Option<usize>,
+    /// Show quotes, detail and recommended action too.
+    #[arg(long)]
+    pub details: bool,
+    /// Print what is there and exit.
+    #[arg(long)]
+    pub no_follow: bool,
+    /// Colours; auto: on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: clap::ColorChoice,
+}
+
+fn analyst_name(text: &str) -> Result<String, String> {
+    if is_agent_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a name of up to 32 letters, digits, '-' or '_'".to_owned())
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    let known = Severity::ALL.into_iter().find(|one| one.as_str() == text);
+    known.ok_or_else(|| "expected critical, high, medium, low or info".to_owned())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let before = humantime::parse_duration(text).ok();
+    before
+        .and_then(|before| Timestamp::now().checked_sub(before).ok())
+        .ok_or_else(|| "expected a duration (10m) or a time (2026-11-29T10:00:00Z)".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -356,6 +421,38 @@ mod tests {
     #[test]
     fn cli_definition_is_valid() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn values_of_tail_are_checked() {
+        let parsed = |args: &[&str]| {
+            let args = ["watchtower", "tail"].iter().chain(args);
+            match Cli::try_parse_from(args) {
+                Ok(Cli {
+                    command: Command::Tail(args),
+                }) => Ok(args),
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let args = parsed(&["SecOps", "--severity", "high", "--since", "10m"]).unwrap();
+        assert_eq!(args.severity, Severity::High);
+        let before = Timestamp::now().duration_since(args.since.unwrap());
+        assert!((600..660).contains(&before.as_secs()), "{before}");
+        let args = parsed(&["--since", "2026-11-29T10:00:00Z"]).unwrap();
+        assert_eq!(
+            args.since.map(|at| at.to_string()).as_deref(),
+            Some("2026-11-29T10:00:00Z")
+        );
+        for (args, value, expected) in [
+            (&["../secops"][..], "../secops", "letters, digits"),
+            (&["--severity", "huge"], "huge", "critical, high"),
+            (&["--since", "yesterday"], "yesterday", "a duration"),
+            (&["--lines", "many"], "many", "invalid digit"),
+        ] {
+            let error = parsed(args).unwrap_err();
+            assert!(error.contains(value) && error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub async fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Explain(args) => crate::explain::run(&args).await,
+        Command::Tail(args) => crate::tail::run(&args),
         Command::Sink(SinkCommand::Test(args)) => Ok(crate::sink_test::run(&args)?.await),
         Command::Agent(args) => {
             crate::remote_agent::run(args, secrets, shutdown_signal()?).await?;

@@ -18,4 +18,5 @@ mod remote_agent;
 pub mod replay;
 pub mod serve;
 mod sink_test;
+mod tail;
 pub mod tasks;

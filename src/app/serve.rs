@@ -205,7 +205,11 @@ impl App {
         for agent in self.config.panel.enabled() {
             let log = agent.log_name();
             let log = self.config.places.logs.join(log);
-            text.push_str(&format!("log={}\n", log.display()));
+            text.push_str(&format!(
+                "analyst={}\nlog={}\n",
+                agent.name(),
+                log.display()
+            ));
         }
         crate::private::write(file, &text)?;
         Ok(())

@@ -308,6 +308,7 @@ async fn screen_texts_are_private_to_a_user_and_an_idle_server_ends_at_once() {
             format!("pid={}", server.pid()),
             format!("http=http://{}", server.http),
             format!("rtmp={}", server.rtmp),
+            "analyst=SecOps".to_owned(),
             "log=logs/secops.log".to_owned(),
         ];
         assert_eq!(lines, expected);

@@ -15,6 +15,7 @@ mod language;
 mod odd_pictures;
 mod outgoing_redaction;
 mod panel;
+mod panes;
 mod push;
 mod reload;
 mod remote;
