@@ -185,6 +185,41 @@ impl Chromium {
         ([from, to].map(|share| x + (share - 0.5) * width), y)
     }
 
+    /// Clicks twice with the mouse on an element.
+    pub async fn double_click(&self, selector: &str) {
+        let (x, y) = self.middle(selector).await;
+        for count in [1, 2] {
+            self.mouse("mousePressed", x, y, count).await;
+            self.mouse("mouseReleased", x, y, count).await;
+        }
+    }
+
+    /// Turns the wheel over an element; towards the user is positive.
+    pub async fn wheel(&self, selector: &str, pixels: f64) {
+        let (x, y) = self.middle(selector).await;
+        let event = json!({"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": pixels});
+        self.devtools("Input.dispatchMouseEvent", event).await;
+    }
+
+    /// Moves two fingers on an element from one distance to another, in pixels.
+    pub async fn pinch(&self, selector: &str, from: f64, to: f64) {
+        let (x, y) = self.middle(selector).await;
+        let fingers = |apart: f64| json!([{"x": x - apart / 2.0, "y": y, "id": 0}, {"x": x + apart / 2.0, "y": y, "id": 1}]);
+        let touch = json!({"enabled": true, "maxTouchPoints": 2});
+        self.devtools("Emulation.setTouchEmulationEnabled", touch)
+            .await;
+        let touch = async |kind: &str, points: Value| {
+            let event = json!({"type": kind, "touchPoints": points});
+            self.devtools("Input.dispatchTouchEvent", event).await;
+        };
+        touch("touchStart", fingers(from)).await;
+        for step in 1..=10 {
+            let apart = from + (to - from) * f64::from(step) / 10.0;
+            touch("touchMove", fingers(apart)).await;
+        }
+        touch("touchEnd", json!([])).await;
+    }
+
     async fn mouse(&self, kind: &str, x: f64, y: f64, count: u32) {
         let button = if count > 0 { "left" } else { "none" };
         let event = json!({"type": kind, "x": x, "y": y, "button": button, "clickCount": count});

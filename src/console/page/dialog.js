@@ -63,6 +63,7 @@ const KEYS = {
   'j, k': 'Next, previous incident', 'Enter, o': 'Open incident', 'x, X': 'Select, select range', '*': 'Select all loaded, or none',
   a: 'Acknowledge', c: 'Close with a reason', f: 'Close as false positive', r: 'Reopen', i: 'Assign', s: 'Snooze', n: 'Add note', u: 'Undo the last action',
   '.': 'Show new incidents', Escape: 'Clear selection, back to the list',
+  'f, g, m, p': 'Live: full screen, grid, sound, picture in picture', '+, -, 0': 'Live: zoom in, zoom out, whole picture',
   'Ctrl K': 'Commands', '1 to 9': 'Switch view', '/': 'Search', t: 'Time range (Incidents, Search, History)', '?': 'Keyboard shortcuts',
 };
 

@@ -168,7 +168,7 @@ export function duration(seconds) {
 /** @param {number} count */
 export const number = (count) => count.toLocaleString('en');
 /** Count with its noun: "1 finding", "3 findings", "200+ findings". @param {number} count @param {string} noun @param {boolean} [more] There are more than these. */
-export const counted = (count, noun, more = false) => `${number(count)}${more ? '+' : ''} ${noun}${count === 1 && !more ? '' : 's'}`;
+export const counted = (count, noun, more = false) => `${number(count)}${more ? '+' : ''} ${noun}${count === 1 && !more || noun.endsWith('s') ? '' : 's'}`;
 
 /** Model as named: provider, name and version, each said once. @param {string} provider @param {string} name @param {string} [version] */
 export const modelName = (provider, name, version = '') => [

@@ -1,7 +1,6 @@
 import { ACTIONS, performedBy } from './actions.js';
 import { commands as analystCommands, load as loadAnalysts, prepare as prepareAnalysts } from './analysts.js';
 import { UNREACHABLE, ask } from './api.js';
-import { Boxes } from './boxes.js';
 import { countAlways, entitle, recount } from './counts.js';
 import { help } from './dialog.js';
 import { at, el, fill, refill, soon, words } from './dom.js';
@@ -25,9 +24,9 @@ import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
 import { measure, showStats } from './stats.js';
 import { show as showSuppressions } from './suppressions.js';
+import { Tiles } from './tiles.js';
 import { undone } from './toast.js';
 import { Triage } from './triage.js';
-import { Player } from './whep.js';
 
 /** @import {Agent, Finding, List, Stream} from './types' */
 
@@ -35,11 +34,9 @@ const VIEWS = ['live', 'incidents', 'panel', 'search', 'history', 'handover', 's
 /** Polling interval in ms without a stream, for rejected connections. */
 const LOOK_AGAIN = 3000;
 
-const video = /** @type {HTMLVideoElement} */ (at('video'));
 const streamList = /** @type {HTMLSelectElement} */ (at('streams'));
-const player = new Player(video);
+const tiles = new Tiles(choose, () => showState());
 const findings = new Findings(at('findings'), at('none'));
-const boxes = new Boxes(at('boxes'), video);
 const panel = new Panel();
 const triage = new Triage((id) => go('incidents', id ? { incident: id } : {}), say);
 prepareSearch();
@@ -51,7 +48,6 @@ prepareAnalysts(() => panel.draw());
 let view = '';
 /** Null until loaded. @type {Stream[] | null} */
 let streams = null;
-let playing = { state: 'connecting', why: '' };
 
 // The view and its parameters are in the URL, which can be shared.
 /** @param {string} name @param {Record<string, string>} [what] */
@@ -81,6 +77,7 @@ async function route() {
   view = wanted;
   document.body.dataset.view = view;
   for (const name of VIEWS) at(name).hidden = name !== view;
+  tiles.seen(view === 'live');
   entitle(view === 'live' ? 'Watchtower' : `Watchtower: ${at(view).getAttribute('aria-label')}`);
   for (const link of document.querySelectorAll('#views a')) {
     if (/** @type {HTMLElement} */ (link).dataset.view === view) link.setAttribute('aria-current', 'page');
@@ -144,7 +141,9 @@ document.addEventListener('keydown', async (event) => {
   else if (key === 'u') undone();
   else if (key === 't' && isLimited(view)) openRanges();
   else if (number >= 1 && number <= VIEWS.length) go(VIEWS[number - 1]);
-  else if (view !== 'incidents') return;
+  else if (view === 'live') {
+    if (!tiles.key(event)) return;
+  } else if (view !== 'incidents') return;
   else if (key === 'Escape') {
     if (!triage.deselect() && !at('incident').hidden) go('incidents');
   } else if (key === 'Enter' || key.length === 1 && 'jkxXo*acfrisn.'.includes(key)) {
@@ -215,27 +214,7 @@ function showTime() {
   retime();
 }
 
-player.addEventListener('state', (event) => {
-  playing = /** @type {CustomEvent} */ (event).detail;
-  showState();
-});
-
 streamList.addEventListener('change', () => choose(streamList.value));
-
-at('sound').addEventListener('click', () => {
-  video.muted = !video.muted;
-  showSound();
-});
-at('volume').addEventListener('input', (event) => {
-  video.volume = Number(/** @type {HTMLInputElement} */ (event.target).value);
-  video.muted = video.volume === 0;
-  showSound();
-});
-at('full').addEventListener('click', () => at('screen').requestFullscreen());
-
-function showSound() {
-  at('sound').textContent = video.muted ? 'Unmute' : 'Mute';
-}
 
 /** Stream name in the URL, if it is valid. */
 function named() {
@@ -257,11 +236,9 @@ function showStreams(items) {
   const there = (wanted) => items.find(({ name }) => name === wanted);
   const chosen = there(named()) ?? there(played) ?? items[0];
   streamList.value = chosen?.name ?? '';
-  boxes.stream = streamList.value;
-  player.play(chosen?.name ?? null);
   offerStreams(items.map(({ name }) => name));
   sayMissing(chosen?.name);
-  showState();
+  showTiles();
   showWaiting();
 }
 
@@ -276,15 +253,22 @@ let missing = '';
 /** @param {string} name */
 function choose(name) {
   history.replaceState(null, '', `${location.pathname}${location.search}#${encodeURIComponent(name)}`);
-  boxes.stream = name;
-  player.play(name);
+  streamList.value = name;
+  sayMissing(name);
+  showTiles();
+}
+
+function showTiles() {
+  tiles.show(streams ?? [], streamList.value);
   showState();
 }
 
 function showState() {
+  const { playing } = tiles;
+  // Without a live stream the findings of those that were.
+  findings.of(streams?.length ? tiles.names : null);
   const stream = streams?.find(({ name }) => name === streamList.value);
   let [is, text] = ['', streams ? 'no stream' : 'connecting'];
-  if (stream?.state === 'signal_lost') boxes.clear();
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for publisher'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
   else if (stream && playing.state === 'waiting') text = `${playing.why}; reconnecting…`;
@@ -297,7 +281,7 @@ function showState() {
 async function showWaiting() {
   const waits = streams?.length === 0;
   at('waiting').hidden = !waits;
-  at('screen').hidden = waits;
+  at('watching').hidden = waits;
   if (!waits) return;
   if (view === 'live' && !document.hidden) {
     const setup = await fetched().catch(() => null);
@@ -344,7 +328,7 @@ async function catchUp() {
 const events = new Events({
   finding(finding) {
     showFinding(finding);
-    boxes.show(finding);
+    tiles.box(finding);
   },
   incident(change) {
     triage.changed(change);

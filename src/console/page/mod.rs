@@ -90,11 +90,13 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "stats.js",
     "sparks.js",
     "suppressions.js",
+    "tiles.js",
     "toast.js",
     "triage.js",
     "units.js",
     "viewer.js",
-    "whep.js"
+    "whep.js",
+    "zoom.js"
 ];
 
 const STYLE: &str = "text/css; charset=utf-8";
@@ -107,6 +109,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/style.css", STYLE, include_str!("style.css")),
     ("/page/lists.css", STYLE, include_str!("lists.css")),
     ("/page/proof.css", STYLE, include_str!("proof.css")),
+    ("/page/live.css", STYLE, include_str!("live.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
     // Above all pages, which are its scope.
     (

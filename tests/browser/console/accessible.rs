@@ -1,5 +1,5 @@
-//! Accessibility of every view by axe-core, in both themes, on a laptop and a
-//! phone.
+//! Accessibility of every view by axe-core, in both themes, on a desktop, a
+//! laptop and a phone.
 
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
@@ -70,7 +70,7 @@ async fn every_view_passes_in_both_themes_and_sizes() {
     }
     for theme in ["dark", "light"] {
         browser.theme(theme).await;
-        for (width, height) in [(1366, 768), (390, 844)] {
+        for (width, height) in [(1920, 1080), (1366, 768), (390, 844)] {
             browser.resize(width, height).await;
             for (key, view) in [
                 ("1", "live"),

@@ -17,8 +17,10 @@ async fn incidents_are_worked_by_keyboard() {
         .findIndex((row) => !row.textContent.includes('Watchtower'))";
     browser.until_true(60, &format!("{seen} >= 0")).await;
     // On the live picture, at the position of their evidence.
+    press(&browser, "1").await;
     let boxes = "document.querySelector('#boxes .box b') !== null";
     browser.until_true(60, boxes).await;
+    press(&browser, "2").await;
     for _ in 0..browser.run(seen).await.as_u64().unwrap() {
         press(&browser, "j").await;
     }

@@ -27,6 +27,7 @@ mod reconnect;
 mod series_view;
 mod setup_view;
 mod statistics;
+mod tiles;
 mod time_range;
 mod times;
 mod waiting;
