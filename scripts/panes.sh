@@ -35,6 +35,8 @@ trap "rm -rf '$run'" EXIT
 trap exit HUP TERM
 . '$run/environment'
 cd $(printf '%q' "$here")
+# Findings have panes of their own.
+export RUST_LOG="\${RUST_LOG:-warn,watchtower=info,rtc_dtls::handshake::handshake_message_client_hello=error}"
 $(printf '%q' "$watchtower") serve --ready-file '$run/ready' \
   || { echo; echo 'The server failed; Enter closes.'; read -r _; }
 windows=\$(tac '$run/windows')
