@@ -103,7 +103,7 @@ async fn watch(browser: &Chromium) {
         .collect();
     let script = format!(
         "const colours = {};
-         const video = document.querySelector('#video');
+         const video = document.querySelector('video');
          const context = document.createElement('canvas').getContext('2d', {{willReadFrequently: true}});
          const tally = window.tally = {{pictures: 0, unknown: 0, screens: {{}}, right: {{}}, wrong: []}};
          const stale = new Map();
@@ -115,7 +115,7 @@ async fn watch(browser: &Chromium) {
            tally.pictures += 1;
            if (!now) tally.unknown += 1;
            else tally.screens[now] = (tally.screens[now] ?? 0) + 1;
-           const drawn = [...document.querySelectorAll('#boxes .box')].map((box) => box.querySelector('b')?.textContent ?? '');
+           const drawn = [...document.querySelectorAll('.boxes .box')].map((box) => box.querySelector('b')?.textContent ?? '');
            for (const title of new Set(drawn)) if (title === now) tally.right[title] = (tally.right[title] ?? 0) + 1;
            for (const [title] of colours) {{
              const running = drawn.includes(title) && now && title !== now ? (stale.get(title) ?? 0) + 1 : 0;
@@ -136,7 +136,7 @@ async fn a_late_finding_is_never_marked_on_another_screen() {
     let _stream = screens(&server, 7, &[0, 1, 2]);
     let browser = opened(&server, "/").await;
     browser
-        .until_true(20, "document.querySelector('#video').videoWidth > 0")
+        .until_true(20, "document.querySelector('video').videoWidth > 0")
         .await;
     watch(&browser).await;
     // Findings of several screens have come while others were shown, and what
@@ -169,17 +169,17 @@ async fn a_finding_is_marked_while_its_screen_stays_and_the_mark_goes_with_it() 
     let mut stream = screens(&server, 40, &[0, 1]);
     let browser = opened(&server, "/").await;
     browser
-        .until_true(20, "document.querySelector('#video').videoWidth > 0")
+        .until_true(20, "document.querySelector('video').videoWidth > 0")
         .await;
     watch(&browser).await;
-    let drawn = "document.querySelector('#boxes .box b')?.textContent === 'Logins'";
+    let drawn = "document.querySelector('.boxes .box b')?.textContent === 'Logins'";
     browser.until_true(30, drawn).await;
     // It lies around the line, whatever the letterbox: the line is at 300 of
     // 720 pixels, and about 32 high.
     for (width, height) in [(1366, 768), (1920, 1080), (390, 844)] {
         browser.resize(width, height).await;
-        let place = "(() => { const box = document.querySelector('#boxes .box')?.getBoundingClientRect(); \
-            const video = document.querySelector('#video'); const frame = video.getBoundingClientRect(); \
+        let place = "(() => { const box = document.querySelector('.boxes .box')?.getBoundingClientRect(); \
+            const video = document.querySelector('video'); const frame = video.getBoundingClientRect(); \
             const scale = Math.min(frame.width / video.videoWidth, frame.height / video.videoHeight); \
             const [left, top] = [frame.left + (frame.width - video.videoWidth * scale) / 2, frame.top + (frame.height - video.videoHeight * scale) / 2]; \
             return box && [(box.left - left) / scale, (box.top - top) / scale, (box.bottom - top) / scale]; })()";
@@ -191,7 +191,7 @@ async fn a_finding_is_marked_while_its_screen_stays_and_the_mark_goes_with_it() 
     browser.resize(1366, 768).await;
     // The screen changes.
     browser
-        .until_true(60, "tally.screens.Shells > 5 && !document.querySelector('#boxes .box b')?.textContent.includes('Logins')")
+        .until_true(60, "tally.screens.Shells > 5 && !document.querySelector('.boxes .box b')?.textContent.includes('Logins')")
         .await;
     let tally = browser.run("tally").await;
     assert_eq!(tally["wrong"], json!([]), "{tally:#}");
@@ -201,13 +201,13 @@ async fn a_finding_is_marked_while_its_screen_stays_and_the_mark_goes_with_it() 
     browser
         .until_true(
             60,
-            "document.querySelector('#boxes .box b')?.textContent === 'Shells'",
+            "document.querySelector('.boxes .box b')?.textContent === 'Shells'",
         )
         .await;
     stream.kill();
     let lost = "document.querySelector('#state').dataset.is === 'lost'";
     browser.until_true(20, lost).await;
-    let boxes = "document.querySelectorAll('#boxes .box').length";
+    let boxes = "document.querySelectorAll('.boxes .box').length";
     assert_eq!(browser.run(boxes).await, 0);
     browser.close().await;
 }
