@@ -253,13 +253,6 @@ impl Chromium {
         self.devtools("Input.dispatchTouchEvent", end).await;
     }
 
-    /// Turns the mouse wheel over an element, by pixels down.
-    pub async fn wheel(&self, selector: &str, down: f64) {
-        let (x, y) = self.middle(selector).await;
-        let event = json!({"type": "mouseWheel", "x": x, "y": y, "deltaX": 0, "deltaY": down});
-        self.devtools("Input.dispatchMouseEvent", event).await;
-    }
-
     /// Drags an element with the mouse, from its middle.
     pub async fn drag(&self, selector: &str, right: f64, down: f64) {
         let (x, y) = self.middle(selector).await;
@@ -270,25 +263,6 @@ impl Chromium {
         });
         self.devtools("Input.dispatchMouseEvent", to).await;
         self.mouse("mouseReleased", x + right, y + down, 1).await;
-    }
-
-    /// Moves two fingers on an element, apart from its middle: from a distance
-    /// to another.
-    pub async fn pinch(&self, selector: &str, from: f64, to: f64) {
-        let (x, y) = self.middle(selector).await;
-        let points = |apart: f64| {
-            json!([
-                {"x": x - apart / 2.0, "y": y, "id": 0}, {"x": x + apart / 2.0, "y": y, "id": 1},
-            ])
-        };
-        for (kind, points) in [
-            ("touchStart", points(from)),
-            ("touchMove", points(to)),
-            ("touchEnd", json!([])),
-        ] {
-            let event = json!({"type": kind, "touchPoints": points});
-            self.devtools("Input.dispatchTouchEvent", event).await;
-        }
     }
 
     /// Presses a key of the keyboard: a letter, or `Enter`, `Tab`, `Escape`, `Home`
