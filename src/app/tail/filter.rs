@@ -19,8 +19,7 @@ pub(super) struct EntryFilter {
     least: Severity,
     stream: Option<String>,
     since: Option<Timestamp>,
-    /// Of each incident its severity, and its stream: entries after the first
-    /// name neither.
+    /// Severity and stream by incident: entries after the first name neither.
     known: HashMap<Uuid, (Severity, Option<String>)>,
 }
 
