@@ -106,8 +106,8 @@ export class Chart {
   /** @type {Samples} */
   #samples;
   #figure;
-  #area = el('div', { class: 'plot', tabIndex: 0, role: 'slider', 'aria-label': 'Value at a time', 'aria-orientation': 'horizontal' });
-  #readout = el('p', { class: 'readout' });
+  #area = el('div', { class: 'series-plot', tabIndex: 0, role: 'slider', 'aria-label': 'Value at a time', 'aria-orientation': 'horizontal' });
+  #readout = el('p', { class: 'series-readout' });
   /** Step that is read out; -1 for none. */
   #at = -1;
   /** @type {(nth: number) => number} */

@@ -99,9 +99,9 @@ async fn shows(browser: &Chromium, selector: &str, text: &str) {
     browser.until_true(10, &there).await;
 }
 
-const READOUT: &str = "#series .readout";
-const PLOT: &str = "#series .plot";
-const VALUE: &str = "document.querySelector('#series .plot').getAttribute('aria-valuetext')";
+const READOUT: &str = "#series .series-readout";
+const PLOT: &str = "#series .series-plot";
+const VALUE: &str = "document.querySelector('#series .series-plot').getAttribute('aria-valuetext')";
 const ROWS: &str = "document.querySelectorAll('#series-list tr').length";
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_series_is_found_and_read_by_mouse_and_keyboard() {
         .await;
     // Its line is broken where the number was covered, and that time is marked:
     // before the first value, and the 20 minutes between.
-    let drawn = "[...document.querySelectorAll('#series .chart rect.gap')].map((one) => Math.round(one.getBoundingClientRect().width / document.querySelector('#series .plot').clientWidth * 60))";
+    let drawn = "[...document.querySelectorAll('#series .chart rect.gap')].map((one) => Math.round(one.getBoundingClientRect().width / document.querySelector('#series .series-plot').clientWidth * 60))";
     let minutes: Vec<i64> = serde_json::from_value(browser.run(drawn).await).unwrap();
     assert!(
         minutes.iter().any(|minutes| (17..=20).contains(minutes)),
@@ -170,11 +170,11 @@ async fn a_series_is_found_and_read_by_mouse_and_keyboard() {
     assert!(of_middle.contains("UTC"), "{of_middle}");
     // By keyboard.
     browser
-        .run("document.querySelector('#series .plot').focus()")
+        .run("document.querySelector('#series .series-plot').focus()")
         .await;
     let key = |key: &str| {
         format!(
-            "document.querySelector('#series .plot').dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
+            "document.querySelector('#series .series-plot').dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
         )
     };
     browser.run(&key("Home")).await;
