@@ -39,6 +39,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "api.js",
     "boxes.js",
     "chart.js",
+    "claims.js",
     "clipboard.js",
     "closeup.js",
     "compare.js",

@@ -2,6 +2,7 @@
 // browser, for all of its tabs, of which one notifies.
 
 import { serverNow } from './api.js';
+import { claim } from './claims.js';
 import { SEVERITIES } from './dom.js';
 
 /** @import {Change, Severity} from './types' */
@@ -15,11 +16,11 @@ import { SEVERITIES } from './dom.js';
  * @property {number} since Time since which new incidents notify.
  */
 /** @typedef {'desktop' | 'sound'} Channel */
-/** @typedef {{severity: Severity, revision: number, at: number}} Notified */
+/** @typedef {{severity: Severity, revision: number}} Notified */
 
 const WANTED = 'watchtower.notifications';
 const NOTIFIED = 'watchtower.notified';
-/** Incidents remembered, with the newest: enough for the longest outage that is made up for. */
+/** Incidents remembered: enough for the longest outage that is made up for. */
 const MOST = 500;
 /** Age in ms up to which a new incident notifies after an outage: later it is no news but a list. */
 const FRESH = 15 * 60_000;
@@ -45,8 +46,8 @@ let open = () => {};
 
 /** @param {Partial<Wanted>} change */
 export function want(change) {
-  // What began before is no news.
-  localStorage.setItem(WANTED, JSON.stringify({ ...wanted(), ...change, since: serverNow() }));
+  // What began before is no news. The server's clock is known to the second.
+  localStorage.setItem(WANTED, JSON.stringify({ ...wanted(), ...change, since: serverNow() - 1000 }));
   prepareSound();
   adapt();
 }
@@ -118,18 +119,12 @@ function isDue({ incident, change, loud, revision }, settings, before) {
 
 /** True in one tab alone, if a change is to notify. @param {Channel} channel @param {Change} change @param {Wanted} settings */
 async function claimed(channel, change, settings) {
-  const claim = () => {
-    /** @type {Record<string, Notified>} */
-    const all = stored(`${NOTIFIED}.${channel}`, {});
-    const { incident: { id, severity }, revision } = change;
-    if (!isDue(change, settings, all[id])) return false;
-    all[id] = { severity, revision, at: Date.now() };
-    const newest = Object.entries(all).sort(([, one], [, other]) => other.at - one.at).slice(0, MOST);
-    localStorage.setItem(`${NOTIFIED}.${channel}`, JSON.stringify(Object.fromEntries(newest)));
-    return true;
-  };
-  // Locks need HTTPS, as notifications do; sound does not.
-  return navigator.locks ? navigator.locks.request(NOTIFIED, claim) : claim();
+  const { incident: { id, severity }, revision } = change;
+  /** @param {Notified | undefined} before */
+  const decide = (before) => (isDue(change, settings, before) ? { severity, revision } : null);
+  const claimIt = () => claim(`${channel} ${id}`, decide, MOST);
+  // In the order of the events. Locks need HTTPS, as notifications do; sound does not.
+  return navigator.locks ? navigator.locks.request(NOTIFIED, claimIt) : claimIt();
 }
 
 /**

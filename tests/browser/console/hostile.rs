@@ -34,9 +34,11 @@ const HOSTILE: [&str; 26] = [
     "__proto__",
 ];
 
+/// Elements that text could have become; the page's own drawings are hidden from
+/// screen readers.
 const MARKUP: &str = "document.querySelectorAll(\
-    'main script, main iframe, main svg, main math, main base, main meta, main link, main style, \
-     main [onerror], main [onload], main [href^=javascript], main form[action]:not([action$=logout]), dialog svg').length";
+    'main script, main iframe, main svg:not([aria-hidden]), main math, main base, main meta, main link, main style, \
+     main [onerror], main [onload], main [href^=javascript], main form[action]:not([action$=logout]), dialog svg:not([aria-hidden])').length";
 
 #[tokio::test]
 async fn screen_content_is_shown_as_text_and_new_rows_wait_until_asked_for() {
