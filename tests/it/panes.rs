@@ -273,6 +273,29 @@ async fn panes_show_findings(within_tmux: bool) {
         screen,
     )
     .await;
+    // The script shows the window once its layout is final: a line is clipped at
+    // the width that its pane has when it is printed.
+    until(
+        "the window with its layout",
+        || {
+            let shown = if within_tmux {
+                let windows = [
+                    "list-windows",
+                    "-a",
+                    "-F",
+                    "#{window_active} #{window_name}",
+                ];
+                let windows = terminal.ask(inner, &windows);
+                windows.lines().any(|window| window == "1 watchtower")
+            } else {
+                let text = screen();
+                text.contains("─ SecOps ") && text.contains("─ DevOps ")
+            };
+            shown.then_some(())
+        },
+        screen,
+    )
+    .await;
     let titles: Vec<_> = panes.iter().map(|(title, _)| title.as_str()).collect();
     assert!(
         titles[0].starts_with("Server · http://127.0.0.1:"),
@@ -363,16 +386,12 @@ async fn panes_show_findings(within_tmux: bool) {
     if !within_tmux {
         // What a person sees: all panes with their titles.
         let seen = until(
-            "the window",
-            || {
-                Some(screen())
-                    .filter(|text| text.contains("─ SecOps ") && text.contains("─ DevOps "))
-            },
+            "the finding in the window",
+            || Some(screen()).filter(|text| text.contains("Disk is full")),
             screen,
         )
         .await;
         assert!(seen.contains("─ Server · http://127.0.0.1:"), "{seen}");
-        assert!(seen.contains("Disk is full"), "{seen}");
     }
     let windows = terminal.ask(inner, &["list-windows", "-a", "-F", "#{window_name}"]);
     assert!(windows.lines().any(|name| name == "sample"), "{windows}");
