@@ -35,9 +35,11 @@ trap cleanup EXIT
 # Printable, so that it can stand in a header; it never leaves this machine.
 token=$(od -An -N 24 -tx1 /dev/urandom | tr -d ' \n')
 printf '[sinks.file]\nkind = "jsonl"\naddress = "%s/out.jsonl"\n' "$work" >"$work/settings.toml"
+# A copy: the API changes it.
+cp agents.toml "$work/agents.toml"
 env -i PATH="$PATH" HOME="$work" NO_COLOR=1 WATCHTOWER_CONSOLE_TOKEN="$token" \
   WATCHTOWER_MODELS="${WATCHTOWER_MODELS:-$root/models}" \
-  "$WATCHTOWER" serve --config agents.toml --settings "$work/settings.toml" --ready-file "$work/ready" \
+  "$WATCHTOWER" serve --config "$work/agents.toml" --settings "$work/settings.toml" --ready-file "$work/ready" \
   --rtmp 127.0.0.1:0 --http 127.0.0.1:0 --webrtc 127.0.0.1:0 --data "$work/data" --logs "$work/logs" \
   >"$work/output" 2>&1 &
 server=$!
