@@ -41,7 +41,6 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "chart.js",
     "claims.js",
     "clipboard.js",
-    "closeup.js",
     "compare.js",
     "compare-worker.js",
     "comparer.js",

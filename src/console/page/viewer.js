@@ -1,6 +1,6 @@
 // Still at full size, with its evidence marked: it zooms, pans, downloads.
 
-import { Closeup } from './closeup.js';
+import { Zoom } from './zoom.js';
 import { at, el, fill, place } from './dom.js';
 import { clock, full, timed, utc } from './format.js';
 
@@ -12,7 +12,7 @@ import { clock, full, timed, utc } from './format.js';
 /** Mark of a place found by search. @param {number[] | null} [bounds] @returns {Mark[]} */
 const found = (bounds) => (bounds ? [{ bounds, severity: 'low', strong: true }] : []);
 
-/** @type {Closeup | null} */
+/** @type {Zoom | null} */
 let zoom = null;
 
 /** @param {Shown} still @param {Mark[]} [marks] */
@@ -43,7 +43,7 @@ export function view({ url, seen_at, stream, sha256 }, marks = []) {
     event.preventDefault();
   };
   dialog.showModal();
-  zoom = new Closeup(frame, shown, (scale) => { percent.textContent = `${Math.round(scale * 100)} %`; });
+  zoom = new Zoom(frame, shown, (scale) => { percent.textContent = `${Math.round(scale * 100)} %`; });
 }
 
 /** Bounds of all strong marks; null without one. @param {Mark[]} marks @returns {number[] | null} */
