@@ -2,7 +2,7 @@
 // with units, and the value under the mouse or the arrow keys. A gap is a break
 // of the line with its time marked, never a zero.
 
-import { el, fill } from './dom.js';
+import { el, fill, svg } from './dom.js';
 import { full, minute, monthDay, zone } from './format.js';
 import { scaleOf, shown } from './units.js';
 
@@ -10,7 +10,6 @@ import { scaleOf, shown } from './units.js';
 /** @typedef {(number | null)[]} Values */
 /** @typedef {{low: number, high: number}} Domain */
 
-const SVG = 'http://www.w3.org/2000/svg';
 /** Room around the drawing, in pixels: labels of the axes. */
 const ROOM = { left: 4, right: 12, top: 10, bottom: 26 };
 /** Height of the whole, and least distances of the grid's lines, in pixels. */
@@ -20,14 +19,6 @@ const LETTER = 7;
 /** Steps of the time axis in ms. */
 const TIMES = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 20160, 43200, 86400].map((minutes) => minutes * 60_000);
 const DAY = 86_400_000;
-
-/** @param {string} name @param {Record<string, string | number>} props @param {...(Node | string)} children */
-export function svg(name, props, ...children) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(props)) made.setAttribute(key, String(value));
-  made.append(...children);
-  return made;
-}
 
 /** Path of the values, broken at gaps; a lone value is a dot.
  * @param {Values} values @param {(nth: number) => number} x @param {(value: number) => number} y */

@@ -19,6 +19,16 @@ export function el(name, props = {}, ...children) {
   return made;
 }
 
+const SVG = 'http://www.w3.org/2000/svg';
+
+/** Element of a drawing. @param {string} name @param {Record<string, string | number>} props @param {...(Node | string)} children */
+export function svg(name, props, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(props)) made.setAttribute(key, String(value));
+  made.append(...children);
+  return made;
+}
+
 /** Replaces the children of an element. @param {Element} where @param {...Child} children */
 export function fill(where, ...children) {
   where.replaceChildren(...children.filter((child) => child != null && child !== false));

@@ -1,24 +1,16 @@
 // Histogram of incidents by severity, stacked, with a brush: by mouse, finger
 // or keyboard.
 
-import { SEVERITIES, el, fill } from './dom.js';
+import { SEVERITIES, el, fill, svg } from './dom.js';
 import { counted, full, stamp, tick, timed } from './format.js';
 
 /** @import {Histogram as Counts, Severity} from './types' */
 
-const SVG = 'http://www.w3.org/2000/svg';
 /** Movement in pixels from which a press is a brush. */
 const DRAGGED = 4;
 /** Steps that Page Up and Page Down move by. */
 const PAGE = 10;
 const WORST_FIRST = [...SEVERITIES].reverse();
-
-/** @param {string} name @param {Record<string, string | number>} props */
-function svg(name, props) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(props)) made.setAttribute(key, String(value));
-  return made;
-}
 
 export class Histogram {
   #where;

@@ -2,8 +2,8 @@
 // chart of one.
 
 import { ask } from './api.js';
-import { Chart, path, svg } from './chart.js';
-import { at, el, fill, foreign, isPressed, keeping, released, words } from './dom.js';
+import { Chart, path } from './chart.js';
+import { at, el, fill, foreign, isPressed, keeping, released, svg, words } from './dom.js';
 import { ago, full, number } from './format.js';
 import { Pages } from './pages.js';
 import { Span } from './span.js';

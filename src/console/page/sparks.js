@@ -2,12 +2,11 @@
 // fetched for the rows that are drawn, together.
 
 import { ask, serverNow } from './api.js';
-import { el, fill } from './dom.js';
+import { el, fill, svg } from './dom.js';
 import { counted } from './format.js';
 
 /** @import {Activity, List} from './types' */
 
-const SVG = 'http://www.w3.org/2000/svg';
 const HOUR = 3_600_000;
 /** Columns of a sparkline: 3 minutes each. */
 const COLUMNS = 20;
@@ -93,13 +92,12 @@ export class Sparks {
 /** @param {Activity} activity @param {Element | null} spark @param {Element | null} still */
 function draw({ findings, still: url }, spark, still) {
   const most = Math.max(1, ...findings);
-  const drawn = document.createElementNS(SVG, 'svg');
-  drawn.setAttribute('viewBox', `0 0 ${findings.length} 10`);
-  drawn.setAttribute('preserveAspectRatio', 'none');
-  drawn.setAttribute('aria-hidden', 'true');
-  const path = document.createElementNS(SVG, 'path');
-  path.setAttribute('d', findings.map((count, nth) => (count > 0 ? `M${nth} 10v-${Math.max(1.5, count / most * 10).toFixed(1)}h.8v10z` : '')).join(''));
-  drawn.append(path);
+  const bars = findings.map((count, nth) => (count > 0 ? `M${nth} 10v-${Math.max(1.5, count / most * 10).toFixed(1)}h.8v10z` : ''));
+  const drawn = svg(
+    'svg',
+    { viewBox: `0 0 ${findings.length} 10`, preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    svg('path', { d: bars.join('') }),
+  );
   if (spark) {
     fill(spark, drawn);
     /** @type {HTMLElement} */ (spark).title = `${counted(findings.reduce((sum, one) => sum + one, 0), 'finding')} in the last hour`;
