@@ -9,6 +9,9 @@
 //! The files are pictures as the server decodes them: 8-bit planes, 4:2:0, full
 //! range.
 
+#[path = "../../screen/benches/planes/mod.rs"]
+mod planes;
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,35 +29,11 @@ use watchtower_models::offline::{Offline, Rules};
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::layout::Layout;
 use watchtower_screen::metrics::ScreenMetrics;
-use watchtower_screen::picture::Picture;
 use watchtower_screen::redact::{OwnPatterns, Redact, RedactedFrame};
 use watchtower_screen::{Ocr, ReaderSettings, ScreenReader};
 
 /// Analysts of the shipped agents.toml.
 const ANALYSTS: [&str; 5] = ["SecOps", "DevOps", "CloudSec", "AISec", "Architect"];
-
-fn picture(file: &Path) -> Result<Picture, String> {
-    let told = |reason: &str| format!("{}: {reason}", file.display());
-    let stem = file.file_stem().and_then(|stem| stem.to_str());
-    let size = stem.and_then(|stem| stem.rsplit_once('-')?.1.split_once('x'));
-    let size = size.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    let (width, height): (u32, u32) = size.ok_or_else(|| told("no size in its name"))?;
-    let mut samples = std::fs::read(file).map_err(|error| told(&error.to_string()))?;
-    let luma = width as usize * height as usize;
-    let chroma = (width.div_ceil(2) * height.div_ceil(2)) as usize;
-    if samples.len() != luma + 2 * chroma {
-        return Err(told("not of that size"));
-    }
-    let v = samples.split_off(luma + chroma);
-    let u = samples.split_off(luma);
-    Ok(Picture {
-        width,
-        height,
-        y: samples,
-        u,
-        v,
-    })
-}
 
 /// Question of an analyst that sees the frame first.
 fn question(persona: &Arc<Persona>, frame: &RedactedFrame) -> Question {
@@ -101,7 +80,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for file in arguments {
         let file = Path::new(&file);
         let mut publisher = frames.open(&stream, |_| Ok(Bytes::new()));
-        publisher.publish(picture(file)?, MediaTime::from_ms(0), Timestamp::now());
+        publisher.publish(
+            planes::picture(file)?,
+            MediaTime::from_ms(0),
+            Timestamp::now(),
+        );
         let read = reader.read_next().await;
         let frame = frames.reads_after(&stream, None).pop();
         let frame = frame.filter(|_| read).ok_or("not read")?;

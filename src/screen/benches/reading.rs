@@ -9,6 +9,8 @@
 //! The files are pictures as the server decodes them: 8-bit planes, 4:2:0, full
 //! range.
 
+mod planes;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +20,6 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_media::MediaTime;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::metrics::ScreenMetrics;
-use watchtower_screen::picture::Picture;
 use watchtower_screen::redact::OwnPatterns;
 use watchtower_screen::{Ocr, ReaderSettings, ScreenReader};
 
@@ -32,29 +33,6 @@ fn cpu_seconds() -> f64 {
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0;
     assert!(!failed, "no clock of this process");
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn picture(file: &Path) -> Result<Picture, String> {
-    let told = |reason: &str| format!("{}: {reason}", file.display());
-    let stem = file.file_stem().and_then(|stem| stem.to_str());
-    let size = stem.and_then(|stem| stem.rsplit_once('-')?.1.split_once('x'));
-    let size = size.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    let (width, height): (u32, u32) = size.ok_or_else(|| told("no size in its name"))?;
-    let mut samples = std::fs::read(file).map_err(|error| told(&error.to_string()))?;
-    let luma = width as usize * height as usize;
-    let chroma = (width.div_ceil(2) * height.div_ceil(2)) as usize;
-    if samples.len() != luma + 2 * chroma {
-        return Err(told("not of that size"));
-    }
-    let v = samples.split_off(luma + chroma);
-    let u = samples.split_off(luma);
-    Ok(Picture {
-        width,
-        height,
-        y: samples,
-        u,
-        v,
-    })
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -77,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reader = ScreenReader::new(ocr, frames.clone(), None, metrics, settings);
     for file in arguments {
         let file = Path::new(&file);
-        let picture = picture(file)?;
+        let picture = planes::picture(file)?;
         let mut spent = Vec::new();
         let mut lines = Vec::new();
         for round in 0..rounds {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
 use crate::common::serve::{Setup, TestServer};
-use crate::console::fixture::{js, opened, quiet, report, reported};
+use crate::console::fixture::{js, noticed, opened, quiet, report, reported};
 
 /// Port of discard, where nothing listens.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -45,16 +45,6 @@ async fn until_state(server: &TestServer, id: &str, expected: Value) {
             (state(server, id).await == expected).then_some(())
         })
         .await;
-}
-
-/// Waits for the notice of an action, which undo is about from then on: the
-/// server has done it before the page knows.
-async fn noticed(browser: &Chromium, said: &str) {
-    let shown = format!(
-        "document.querySelector('#toast:not([hidden])')?.textContent.startsWith({})",
-        js(said)
-    );
-    browser.until_true(10, &shown).await;
 }
 
 /// Waits until the incident shows its proof.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::common::chromium::Chromium;
 use crate::common::serve::{Setup, TestServer};
 use crate::console::accessible;
-use crate::console::fixture::{js, opened, report, reported};
+use crate::console::fixture::{js, noticed, opened, report, reported};
 
 const FILE: &str = "\
 [model]
@@ -48,14 +48,6 @@ async fn until_enabled(server: &TestServer, expected: &[&str]) {
             (names == expected).then_some(())
         })
         .await;
-}
-
-async fn noticed(browser: &Chromium, said: &str) {
-    let shown = format!(
-        "document.querySelector('#toast:not([hidden])')?.textContent.startsWith({})",
-        js(said)
-    );
-    browser.until_true(10, &shown).await;
 }
 
 /// Fills in fields of the open form.

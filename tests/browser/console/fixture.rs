@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::chromium::Chromium;
+use crate::common::encoder::Encoder;
 use crate::common::serve::{Setup, TestServer};
 
 /// Server without models: it shows only what was reported to it.
@@ -75,6 +76,35 @@ pub(crate) async fn report(server: &TestServer, finding: &Value) {
     let request = server.client.post(server.http_url("/api/findings"));
     let sent = request.json(finding).send().await.unwrap();
     assert_eq!(sent.status().as_u16(), 201, "{finding}");
+}
+
+/// Waits for the notice of an action, which undo is about from then on: the
+/// server has done it before the page knows.
+pub(crate) async fn noticed(browser: &Chromium, said: &str) {
+    let shown = format!(
+        "document.querySelector('#toast:not([hidden])')?.textContent.startsWith({})",
+        js(said)
+    );
+    browser.until_true(10, &shown).await;
+}
+
+/// Stopped server with a real still of the stream `demo`, and its database: to
+/// be changed before the server starts again.
+pub(crate) async fn stopped_with_still() -> (TestServer, rusqlite::Connection) {
+    let mut server = Setup::new().start().await;
+    let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
+    server
+        .until("a still is kept", async |server| {
+            let kept = server.json("/api/moments").await;
+            kept["items"].as_array()?.first().map(|_| ())
+        })
+        .await;
+    drop(publisher);
+    server.signal("-TERM");
+    assert!(server.wait().await.success());
+    let file = server.folder.path().join("data/watchtower.db");
+    let database = rusqlite::Connection::open(file).unwrap();
+    (server, database)
 }
 
 /// Waits for a finding on the stream `demo` whose evidence has a crop.

@@ -5,28 +5,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::common::chromium::Chromium;
-use crate::common::encoder::Encoder;
-use crate::common::serve::{Setup, TestServer};
-use crate::console::fixture::{opened, press, report, reported};
+use crate::common::serve::TestServer;
+use crate::console::fixture::{opened, press, report, reported, stopped_with_still};
 
 const HOUR: i64 = 3600;
 const INCIDENTS: usize = 120;
 
 /// Copies of a real still, as if the stream had run for a day.
 async fn a_day() -> TestServer {
-    let mut server = Setup::new().start().await;
-    let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
-    server
-        .until("a still is kept", async |server| {
-            let kept = server.json("/api/moments").await;
-            kept["items"].as_array()?.first().map(|_| ())
-        })
-        .await;
-    drop(publisher);
-    server.signal("-TERM");
-    assert!(server.wait().await.success());
-    let file = server.folder.path().join("data/watchtower.db");
-    let db = rusqlite::Connection::open(file).unwrap();
+    let (server, db) = stopped_with_still().await;
     let day_ago = (Timestamp::now() - SignedDuration::from_secs(24 * HOUR)).as_second();
     db.execute_batch(&format!(
         "CREATE TEMP TABLE real AS SELECT * FROM moments LIMIT 1;

@@ -3,25 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::common::encoder::Encoder;
-use crate::common::serve::{Setup, TestServer};
-use crate::console::fixture::{js, opened, report, reported};
+use crate::common::serve::TestServer;
+use crate::console::fixture::{js, opened, report, reported, stopped_with_still};
 
 /// Server with stills of a stream `cam`, a minute apart: copies of a real one.
 async fn with_stills() -> TestServer {
-    let mut server = Setup::new().start().await;
-    let publisher = Encoder::demo(&server.rtmp_url("live/demo"));
-    server
-        .until("a still is kept", async |server| {
-            let kept = server.json("/api/moments").await;
-            kept["items"].as_array()?.first().map(|_| ())
-        })
-        .await;
-    drop(publisher);
-    server.signal("-TERM");
-    assert!(server.wait().await.success());
-    let file = server.folder.path().join("data/watchtower.db");
-    let db = rusqlite::Connection::open(file).unwrap();
+    let (server, db) = stopped_with_still().await;
     let now = Timestamp::now().as_second();
     db.execute_batch(&format!(
         "CREATE TEMP TABLE real AS SELECT sha256 FROM moments LIMIT 1;
