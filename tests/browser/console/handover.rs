@@ -12,17 +12,23 @@ async fn incidents_are_worked_by_keyboard() {
     let server = Setup::new().start().await;
     let _publisher = Encoder::demo(&server.rtmp_url("live/demo"));
     let browser = opened(&server, "/?view=incidents").await;
-    // They appear without reload; the server's own findings have no picture.
-    let seen = "[...document.querySelectorAll('#triage li')]\
-        .findIndex((row) => !row.textContent.includes('Watchtower'))";
-    browser.until_true(60, &format!("{seen} >= 0")).await;
+    // They appear without reload; the server's own findings have no picture. An
+    // action is refused if the severity has risen meanwhile: of these it can't.
+    let seen = "[...document.querySelectorAll('#triage li[data-severity=critical]')]\
+        .some((row) => !row.textContent.includes('Watchtower'))";
+    browser.until_true(60, seen).await;
     // On the live picture, at the position of their evidence.
     press(&browser, "1").await;
     let boxes = "document.querySelector('#boxes .box b') !== null";
     browser.until_true(60, boxes).await;
     press(&browser, "2").await;
-    for _ in 0..browser.run(seen).await.as_u64().unwrap() {
-        press(&browser, "j").await;
+    // Loaded anew, the worst are on top.
+    let top = "document.querySelector('#triage li')?.dataset.severity === 'critical'";
+    browser.until_true(10, top).await;
+    let above = "[...document.querySelectorAll('#triage li')]\
+        .findIndex((row) => row.hasAttribute('aria-current'))";
+    for _ in 0..browser.run(above).await.as_i64().unwrap() {
+        press(&browser, "k").await;
     }
     press(&browser, "Enter").await;
     browser
