@@ -1,12 +1,13 @@
 //! `agents.toml` on disk: written atomically, with the version before it beside
 //! it.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use watchtower_base::atomic_file;
 
 /// Ending of the version before.
 const BEFORE: &str = ".bak";
@@ -42,41 +43,21 @@ pub(super) fn unwritable(file: &Path) -> Option<String> {
 pub(super) fn replace(file: &Path, before: &str, text: &str) -> io::Result<()> {
     let target = fs::canonicalize(file)?;
     let like = fs::metadata(&target)?;
-    put(&beside(&target, BEFORE), before, &like)?;
+    put(&atomic_file::beside(&target, BEFORE), before, &like)?;
     put(&target, text, &like)?;
     File::open(folder_of(&target))?.sync_all()
 }
 
 fn put(file: &Path, text: &str, like: &Metadata) -> io::Result<()> {
-    let part = beside(file, &format!(".{}", std::process::id()));
-    let written = write(&part, text, like).and_then(|()| fs::rename(&part, file));
-    if written.is_err() {
-        // Most likely it was not made at all.
-        let _ = fs::remove_file(&part);
-    }
-    written
-}
-
-fn write(part: &Path, text: &str, like: &Metadata) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    // Does not follow a symbolic link of another user.
-    options.write(true).create_new(true).mode(0o600);
-    let mut file = options.open(part)?;
-    file.write_all(text.as_bytes())?;
-    // Only root may give a file away; another user's own stays its own.
-    let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
-    file.set_permissions(Permissions::from_mode(like.mode() & 0o777))?;
-    file.sync_all()
+    atomic_file::replace(file, text.as_bytes(), |new| {
+        // Only root may give a file away; another user's own stays its own.
+        let _ = fchown(new, Some(like.uid()), Some(like.gid()));
+        new.set_permissions(Permissions::from_mode(like.mode() & 0o777))
+    })
 }
 
 fn folder_of(target: &Path) -> PathBuf {
     target.parent().unwrap_or(Path::new("/")).to_owned()
-}
-
-fn beside(file: &Path, ending: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
 }
 
 /// True for a file that is a mount of its own, as containers get one: it can't

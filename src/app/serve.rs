@@ -25,6 +25,7 @@ use watchtower_analysts::series::SeriesRecorder;
 use watchtower_analysts::settings::AgentConfig;
 use watchtower_analysts::watchdog::Watchdog;
 use watchtower_analysts::{AgentContext, AgentSet, AskService};
+use watchtower_base::atomic_file;
 use watchtower_base::tls::Tls;
 use watchtower_codec as codec;
 use watchtower_console::{Console, ConsoleSettings, ConsoleState, Endpoints};
@@ -211,7 +212,7 @@ impl App {
                 log.display()
             ));
         }
-        crate::private::write(file, &text)?;
+        atomic_file::write_private(file, text.as_bytes())?;
         Ok(())
     }
 

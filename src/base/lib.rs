@@ -2,6 +2,7 @@
 //! models.
 
 pub mod accept;
+pub mod atomic_file;
 pub mod backoff;
 pub mod bearer;
 pub mod config;

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use uuid::Uuid;
 
+use watchtower_base::atomic_file::write_private;
 use watchtower_base::secret::Secret;
 use watchtower_domain::finding::Severity;
 
 use super::address::EndpointError;
 use super::encryption::{AUTH, POINT, RecipientKeys, encrypt};
-use super::vapid::write_private;
 
 /// Browsers that may subscribe: each is a reader of the outbox, with a query
 /// for every event. More than a shift has phones.

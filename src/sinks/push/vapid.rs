@@ -2,9 +2,8 @@
 //! start, and its signed token (VAPID, RFC 8292).
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use jiff::Timestamp;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::json;
+use watchtower_base::atomic_file::write_private;
 
 /// Validity of a token: RFC 8292, section 2, allows a day, from which a wrong
 /// clock may take some.
@@ -81,21 +81,6 @@ impl VapidKey {
         let signature = URL_SAFE_NO_PAD.encode(signature);
         Ok(format!("vapid t={signed}.{signature}, k={}", self.public()))
     }
-}
-
-/// Writes an owner-only file atomically, replacing an existing one.
-pub(super) fn write_private(file: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(format!(".{}", std::process::id()));
-    let part = Path::new(&name);
-    let _ = fs::remove_file(part);
-    let mut options = OpenOptions::new();
-    // Does not follow a symbolic link of another user.
-    options.write(true).create_new(true).mode(0o600);
-    let mut open = options.open(part)?;
-    open.write_all(content)?;
-    open.sync_all()?;
-    fs::rename(part, file)
 }
 
 #[cfg(test)]
