@@ -106,7 +106,7 @@ pub(crate) async fn lanes(
         return Err(bad_request("from and to are required"));
     };
     let count = steps(query.buckets, USUAL_STEPS)?;
-    let range = TimeBuckets { from, to, count };
+    let range = TimeBuckets::new(from, to, count);
     let findings = &state.console.findings;
     let lanes = findings.read(move |store| store.incident_lanes(&filter, range));
     let (items, more) = lanes.await?;
@@ -199,7 +199,7 @@ pub(crate) async fn activity(
         return Err(bad_request(detail));
     }
     let count = steps(query.buckets, USUAL_SPARKS)?;
-    let range = TimeBuckets { from, to, count };
+    let range = TimeBuckets::new(from, to, count);
     let findings = &state.console.findings;
     let found = findings.read(move |store| store.incident_activity(&ids, range));
     let shown = found.await?.into_iter().map(ActivityShown::from);

@@ -26,12 +26,24 @@ const MOST_MARKS: usize = 2000;
 /// Range of time in steps of equal length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeBuckets {
-    pub from: Timestamp,
-    pub to: Timestamp,
-    pub count: u32,
+    from: Timestamp,
+    to: Timestamp,
+    count: u32,
 }
 
 impl TimeBuckets {
+    /// Range within 1970 and 2262: the database subtracts its ends, and a
+    /// difference that 64 bits of nanoseconds don't hold becomes a fraction.
+    pub fn new(from: Timestamp, to: Timestamp, count: u32) -> Self {
+        let latest = sql::timestamp(i64::MAX);
+        let within = |at: Timestamp| at.clamp(Timestamp::UNIX_EPOCH, latest);
+        Self {
+            from: within(from),
+            to: within(to),
+            count,
+        }
+    }
+
     /// Length of a step in nanoseconds, rounded up, so that they cover the range.
     fn step(self) -> i64 {
         let length = sql::nanos(self.to).saturating_sub(sql::nanos(self.from));
@@ -205,13 +217,13 @@ impl Readers {
                     first.min(to.checked_sub(SHORTEST).unwrap_or(Timestamp::MIN))
                 }
             };
-            let range = TimeBuckets { from, to, count };
+            let range = TimeBuckets::new(from, to, count);
             let within = IncidentQuery {
-                from: Some(from),
-                to: Some(to),
+                from: Some(range.from),
+                to: Some(range.to),
                 ..query.clone()
             };
-            let first = vec![sql::nanos(from).into(), range.step().into()];
+            let first = vec![sql::nanos(range.from).into(), range.step().into()];
             let (filter, values) = Conditions::of(&within, None, first).parts();
             let sql = format!(
                 "SELECT (first_seen - ?1) / ?2, settled, count(*) FROM incidents
@@ -228,8 +240,8 @@ impl Readers {
                 }
             }
             Ok(IncidentHistogram {
-                from,
-                to,
+                from: range.from,
+                to: range.to,
                 step_ms: (range.step() as u64).div_ceil(1_000_000),
                 buckets,
             })

@@ -202,11 +202,7 @@ fn histogram_covers_the_range_in_equal_steps() {
 fn lanes_have_the_worst_of_each_step() {
     let dir = tempfile::tempdir().unwrap();
     let (_writer, readers) = six(dir.path());
-    let range = TimeBuckets {
-        from: minute(0),
-        to: minute(60),
-        count: 12,
-    };
+    let range = TimeBuckets::new(minute(0), minute(60), 12);
     let (marks, more) = readers
         .incident_lanes(&IncidentQuery::default(), range)
         .unwrap();
@@ -293,11 +289,8 @@ fn activity_counts_findings_and_names_the_picture() {
         .collect();
     // Findings count at the time they are stored, which is now.
     let now = Timestamp::now();
-    let range = TimeBuckets {
-        from: now - jiff::SignedDuration::from_secs(HOUR),
-        to: now + jiff::SignedDuration::from_secs(HOUR),
-        count: 2,
-    };
+    let hour = jiff::SignedDuration::from_secs(HOUR);
+    let range = TimeBuckets::new(now - hour, now + hour, 2);
     let found = readers.incident_activity(&ids, range).unwrap();
     assert_eq!(found.len(), 6);
     for (activity, incident) in found.iter().zip(&listed) {
@@ -305,6 +298,48 @@ fn activity_counts_findings_and_names_the_picture() {
         assert_eq!(activity.findings.iter().sum::<u64>(), incident.count);
         assert_eq!(activity.still.is_some(), incident.title == "Incident 1");
     }
+}
+
+#[test]
+fn ranges_of_thousands_of_years_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let ends = [Timestamp::MIN, minute(0), minute(60), Timestamp::MAX];
+    let all = [(0, 3), (0, 2), (1, 3), (1, 2)].map(|(from, to)| (ends[from], ends[to]));
+    for (from, to) in all {
+        let query = IncidentQuery {
+            from: Some(from),
+            to: Some(to),
+            limit: 10,
+            ..IncidentQuery::default()
+        };
+        let histogram = readers.incident_histogram(&query, 7, to).unwrap();
+        let counted = histogram.buckets.iter().map(|of| of.critical + of.high);
+        let (marks, _) = readers
+            .incident_lanes(&query, TimeBuckets::new(from, to, 7))
+            .unwrap();
+        let listed = readers.incidents(&query).unwrap().items;
+        let worst = |severity| severity >= Severity::High;
+        let expected = listed.iter().filter(|one| worst(one.severity)).count();
+        assert_eq!(counted.sum::<u64>(), expected as u64, "{from} to {to}");
+        let marked: u64 = marks.iter().map(|mark| mark.count).sum();
+        assert_eq!(marked, listed.len() as u64, "{from} to {to}");
+        let ids: Vec<_> = listed.iter().map(|one| one.id).collect();
+        let active = readers
+            .incident_activity(&ids, TimeBuckets::new(from, Timestamp::MAX, 7))
+            .unwrap();
+        for (activity, incident) in active.iter().zip(&listed) {
+            assert_eq!(activity.findings.iter().sum::<u64>(), incident.count);
+        }
+    }
+    // Before anything could be recorded.
+    let query = IncidentQuery {
+        from: Some(Timestamp::MIN),
+        to: Some("0200-01-01T00:00:00Z".parse().unwrap()),
+        ..IncidentQuery::default()
+    };
+    let empty = readers.incident_histogram(&query, 7, minute(60)).unwrap();
+    assert_eq!(empty.buckets, vec![SeverityCounts::default(); 7]);
 }
 
 #[test]
@@ -319,7 +354,7 @@ fn counts_are_read_from_indexes_alone() {
         steps.join("\n")
     };
     let usual = "status IN (0, 1) AND coalesce(snoozed_until, 0) <= 5 AND first_seen >= 7";
-    for group in ["severity + 0", "status", "stream", "owner", "subject"] {
+    for group in ["settled + 0", "status", "stream", "owner", "subject"] {
         let column = group.split(' ').next().unwrap();
         let sql =
             format!("SELECT {column}, count(*) FROM incidents WHERE {usual} GROUP BY {group}");
@@ -327,7 +362,7 @@ fn counts_are_read_from_indexes_alone() {
         assert!(plan.contains("COVERING INDEX"), "{plan}");
     }
     let histogram = format!(
-        "SELECT (first_seen - 1) / 2, severity, count(*) FROM incidents WHERE {usual} GROUP BY 1, 2"
+        "SELECT (first_seen - 1) / 2, settled, count(*) FROM incidents WHERE {usual} GROUP BY 1, 2"
     );
     let sparks = "SELECT (stored_at - 1) / 2, count(*) FROM findings
                   WHERE incident = 1 AND stored_at >= 1 AND stored_at < 9 GROUP BY 1";
