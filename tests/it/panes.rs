@@ -273,8 +273,7 @@ async fn panes_show_findings(within_tmux: bool) {
         screen,
     )
     .await;
-    // The script shows the window once its layout is final: a line is clipped at
-    // the width that its pane has when it is printed.
+    // The script shows the window once its layout is final.
     until(
         "the window with its layout",
         || {
@@ -308,6 +307,22 @@ async fn panes_show_findings(within_tmux: bool) {
         args.extend(colours.then_some("-e"));
         terminal.ask(inner, &args)
     };
+    // A line is clipped at the width that its terminal has when it is printed,
+    // which tmux changes some time after the pane's.
+    let sized = |name: &str| {
+        let (_, id) = panes.iter().find(|(title, _)| title == name).unwrap();
+        let asked = "#{pane_tty} #{pane_height} #{pane_width}";
+        let answer = terminal.ask(inner, &["display-message", "-p", "-t", id, asked]);
+        let (terminal, size) = answer.trim().split_once(' ').unwrap();
+        let stty = Command::new("stty").args(["-F", terminal, "size"]).output();
+        String::from_utf8(stty.unwrap().stdout).unwrap().trim() == size
+    };
+    until(
+        "terminals of the size of their panes",
+        || (sized("SecOps") && sized("DevOps")).then_some(()),
+        screen,
+    )
+    .await;
     until(
         "an empty pane that says so",
         || (pane("SecOps", false).trim() == "no findings yet").then_some(()),
