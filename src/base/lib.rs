@@ -12,6 +12,7 @@ pub mod failure_limit;
 pub mod http_client;
 pub mod log_limit;
 pub mod metrics;
+pub mod publish_tokens;
 pub mod retry_after;
 pub mod secret;
 pub mod stream_name;
