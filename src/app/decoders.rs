@@ -38,8 +38,10 @@ pub(super) async fn run(
         changes.borrow_and_update();
         let wanted = demand.borrow_and_update().clone();
         fastest.send_replace(wanted.interval);
-        let (live, idle): (Vec<_>, Vec<_>) =
-            (hub.streams().into_iter()).partition(|info| wanted.wants(&info.name));
+        let (live, idle): (Vec<_>, Vec<_>) = (hub.streams().into_iter()).partition(|info| {
+            // A paused stream has no consumer: nothing of it is kept.
+            wanted.wants(&info.name) && info.paused_since.is_none()
+        });
         let with_signal = live
             .iter()
             .chain(&idle)
@@ -92,6 +94,7 @@ async fn decode(
         Ok(mut decoder) => tokio::select! {
             ended = decoder.ended() => ended,
             () = unwanted(&mut demand, &name) => decoder.stop().await,
+            () = paused(&hub, &name) => decoder.stop().await,
         },
         Err(error) => {
             tracing::error!(stream = %name, %error, "failed to start a decoder");
@@ -103,6 +106,17 @@ async fn decode(
         tokio::time::sleep(AGAIN).await;
     }
     name
+}
+
+/// Returns when the person who shares has paused the stream.
+async fn paused(hub: &StreamHub, name: &StreamName) {
+    let mut changes = hub.changes();
+    while !hub.is_paused(name) {
+        if changes.changed().await.is_err() {
+            // The hub is gone, and with it the stream.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Returns when the stream has no consumer.

@@ -133,10 +133,12 @@ fn of_sink(sink: Delivery) -> HealthShown {
 }
 
 fn of_stream(info: &StreamInfo) -> HealthShown {
-    let (health, since, detail) = match (info.lost_since, info.contested_since) {
-        (Some(since), _) => (HealthState::Down, since, "signal lost"),
-        (None, Some(since)) => (HealthState::Degraded, since, "several publishers"),
-        (None, None) => (HealthState::Ok, info.since, "live"),
+    let times = (info.lost_since, info.contested_since, info.paused_since);
+    let (health, since, detail) = match times {
+        (Some(since), _, _) => (HealthState::Down, since, "signal lost"),
+        (None, Some(since), _) => (HealthState::Degraded, since, "several publishers"),
+        (None, None, Some(since)) => (HealthState::Idle, since, "paused"),
+        (None, None, None) => (HealthState::Ok, info.since, "live"),
     };
     HealthShown {
         kind: HealthKind::Stream,

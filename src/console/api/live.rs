@@ -18,9 +18,9 @@ use watchtower_domain::agent_status::AgentStatus;
 use watchtower_media::hub::{StreamInfo, StreamRates};
 use watchtower_screen::redact::RedactedFrame;
 
-use crate::AppState;
 use crate::http::list::List;
 use crate::http::problem::Problem;
+use crate::{AppState, ConsoleState};
 
 /// Status of a stream.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,6 +30,8 @@ pub(crate) struct StreamShown {
     since: Timestamp,
     /// Time its publisher disconnected; null while it is connected.
     lost_since: Option<Timestamp>,
+    /// Time the person who shares paused it; null while it is not paused.
+    paused_since: Option<Timestamp>,
     /// Codec of the newest picture, like width and height (pixels); null before
     /// one.
     codec: Option<String>,
@@ -46,19 +48,22 @@ pub(crate) struct StreamShown {
     frame: Option<FrameShown>,
 }
 
-/// `signal_lost`: the publisher is gone and may return within 30 s.
+/// `signal_lost`: the publisher is gone and may return within 30 s. `paused`:
+/// the person who shares shows a card, and nothing is analysed or kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum StreamState {
     Live,
     SignalLost,
+    Paused,
 }
 
 impl StreamState {
     pub(crate) fn of(stream: &StreamInfo) -> Self {
-        match stream.lost_since {
-            None => Self::Live,
-            Some(_) => Self::SignalLost,
+        match (stream.lost_since, stream.paused_since) {
+            (Some(_), _) => Self::SignalLost,
+            (None, Some(_)) => Self::Paused,
+            (None, None) => Self::Live,
         }
     }
 }
@@ -106,6 +111,7 @@ pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamSh
             name: info.name.to_string(),
             since: info.since,
             lost_since: info.lost_since,
+            paused_since: info.paused_since,
             codec: video.map(|video| video.codec.as_str().to_owned()),
             width: video.map(|video| video.width),
             height: video.map(|video| video.height),
@@ -162,17 +168,27 @@ pub(crate) async fn latest_still(
     stream: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(stream) = stream?;
-    let frames = &state.console.frames;
-    let name = StreamName::new(&stream).ok();
-    let Some((name, _)) = name.and_then(|name| Some((name.clone(), frames.newest(&name)?))) else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no live stream of that name has a frame",
-        ));
-    };
+    let name = StreamName::new(&stream).map_err(|_| no_frame())?;
+    still(&state.console, &name).await
+}
+
+fn no_frame() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no live stream of that name has a frame",
+    )
+}
+
+/// Newest picture of a stream that may be shown.
+pub(super) async fn still(console: &ConsoleState, name: &StreamName) -> Result<Response, Problem> {
+    let frames = &console.frames;
+    // What was decoded before a pause is not shown any more, even before its
+    // decoder has stopped.
+    let newest = frames.newest(name).filter(|_| !console.hub.is_paused(name));
+    newest.ok_or_else(no_frame)?;
     let frame = frames
-        .to_look_at(&name)
-        .and_then(|frame| RedactedFrame::of(&frame, state.console.redact));
+        .to_look_at(name)
+        .and_then(|frame| RedactedFrame::of(&frame, console.redact));
     let Some(frame) = frame else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

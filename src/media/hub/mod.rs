@@ -14,6 +14,7 @@
 //! the cache of the current group of pictures. It is bounded in units and in
 //! bytes, whatever the publisher sends.
 
+mod pause;
 mod refusals;
 pub mod renditions;
 mod statistics;
@@ -122,6 +123,8 @@ struct PublisherSession {
     replaced: CancellationToken,
     /// Time since which the publisher is gone.
     lost: Option<(Instant, Timestamp)>,
+    /// Time since which its publisher shows a card.
+    paused: Option<Timestamp>,
     /// A keyframe was received in this session.
     keyed: bool,
     meter: RateMeter,
@@ -139,6 +142,8 @@ pub struct StreamInfo {
     pub video: Option<Arc<VideoConfig>>,
     /// Time since which its publisher is gone.
     pub lost_since: Option<Timestamp>,
+    /// Time since which the person who shares has paused it.
+    pub paused_since: Option<Timestamp>,
     /// Time since which publishers compete for it.
     pub contested_since: Option<Timestamp>,
     /// Time since which some viewer sees none of the incoming pictures.
@@ -437,6 +442,7 @@ impl HubStream {
             },
             video,
             lost_since: window.session.lost.map(|(_, since)| since),
+            paused_since: window.session.paused,
             contested_since: window.contested_since(Instant::now()),
             unshown_since: window.unshown_since,
         }
@@ -533,11 +539,7 @@ impl Publisher {
         if !self.holds(&window) {
             return Err(Replaced);
         }
-        let early = match &unit {
-            MediaUnit::Video(unit) => !unit.keyframe && !window.session.keyed,
-            MediaUnit::Audio(_) => false,
-        };
-        if early {
+        if window.withholds(&unit) {
             window.totals.left_out += 1;
         } else {
             window.push(unit);
