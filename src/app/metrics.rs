@@ -145,6 +145,7 @@ mod tests {
             "counter",
             "Answers to WHEP requests by HTTP status",
         ),
+        ("wrong_share_tokens", "counter", "Invalid share tokens"),
         ("wrong_tokens", "counter", "Invalid console tokens"),
     ];
 

@@ -28,7 +28,7 @@ use watchtower_analysts::{AgentContext, AgentSet, AskService};
 use watchtower_base::atomic_file;
 use watchtower_base::tls::Tls;
 use watchtower_codec as codec;
-use watchtower_console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use watchtower_console::{Console, ConsoleSettings, ConsoleState, Endpoints, ShareLinks};
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::WATCHTOWER;
 use watchtower_domain::sink_status::SinkBoard;
@@ -72,6 +72,7 @@ pub struct App {
     sinks: Sinks,
     push: Option<WebPush>,
     sink_board: SinkBoard,
+    shares: ShareLinks,
 }
 
 /// Bound addresses, which differ from the configured ones for port 0.
@@ -112,6 +113,7 @@ impl App {
         let spent = findings.read(move |store| store.spent_since(since));
         let spent = spent.await?;
         factory.budget().recall(&spent);
+        let shares = ShareLinks::open(&findings).await?;
         let sink_board = SinkBoard::default();
         let sinks = Sinks::open(
             &config.settings.sinks,
@@ -180,6 +182,7 @@ impl App {
             sinks,
             push,
             sink_board,
+            shares,
         })
     }
 
@@ -245,6 +248,7 @@ impl App {
             sink_board: self.sink_board.clone(),
             push: self.push.clone(),
             budget: self.factory.budget().clone(),
+            shares: self.shares,
             endpoints: Endpoints {
                 rtmp: addresses.rtmp,
                 rtmps: addresses.rtmps,

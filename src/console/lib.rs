@@ -1,7 +1,7 @@
 //! HTTP server: the page, health, metrics, the JSON API and its event stream.
 //!
-//! Everything but `/healthz`, login and signed messages requires authentication
-//! ([`auth`]). Errors are `application/problem+json` (RFC 9457). The console
+//! Everything but `/healthz`, login, signed messages and what share links open
+//! requires authentication ([`auth`]). Errors are `application/problem+json` (RFC 9457). The console
 //! reads the state of other wings; it writes only users' decisions and notes on
 //! incidents, and the findings of remote agents.
 #![expect(unused_qualifications, reason = "utoipa's macros write some")]
@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod settings;
 
 mod page;
+mod share_links;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ use crate::auth::guard::ConsoleAuth;
 use crate::http::problem::Problem;
 use crate::http::server::ConnectionLimits;
 use crate::metrics::ConsoleMetrics;
+pub use crate::share_links::ShareLinks;
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::sink_status::SinkBoard;
 use watchtower_media::hub::StreamHub;
@@ -90,6 +92,7 @@ pub struct ConsoleState {
     /// Web Push; `None` where it is off.
     pub push: Option<WebPush>,
     pub budget: Budget,
+    pub shares: ShareLinks,
     pub endpoints: Endpoints,
     /// Service that answers users' questions.
     pub answers: Arc<dyn QuestionAnswerer>,
@@ -106,6 +109,8 @@ struct AppState {
     wire: EventBroadcast,
     /// Ends the event streams, which would delay the drain otherwise.
     shutdown: CancellationToken,
+    /// Flag: HTTPS only.
+    secure: bool,
     /// Lock held while a remote finding is stored.
     reports: Arc<tokio::sync::Mutex<()>>,
     /// OpenAPI document, set when the routes are built.
@@ -166,6 +171,7 @@ impl Console {
             wire: EventBroadcast::new(),
             console,
             shutdown: shutdown.clone(),
+            secure: tls.is_some(),
             reports: Arc::default(),
             description: Arc::default(),
         };
@@ -200,6 +206,7 @@ fn router(
     let access = Arc::new(access);
     let description = Arc::new(OnceLock::new());
     state.description = Arc::clone(&description);
+    let shares = api::share_session::router(state.clone());
     let inbound = inbound_secret.map(|secret| api::inbound::router(state.clone(), secret));
     let guarded = OpenApiRouter::with_openapi(http::openapi::described())
         .routes(routes!(api::live::streams))
@@ -253,6 +260,8 @@ fn router(
         .routes(routes!(api::sinks::sinks))
         .routes(routes!(api::sinks::dead_letters))
         .routes(routes!(api::sinks::send_again))
+        .routes(routes!(api::shares::shares, api::shares::create_share))
+        .routes(routes!(api::shares::revoke_share))
         .routes(routes!(api::push::push))
         .routes(routes!(api::push::subscribe))
         .routes(routes!(api::push::unsubscribe))
@@ -263,11 +272,12 @@ fn router(
         .routes(routes!(http::openapi::openapi))
         .with_state(state)
         .merge(beside);
-    // Outside the guard: login, signed messages, and the liveness probe, which
-    // has no token.
+    // Outside the guard: login, signed messages, holders of share links, and the
+    // liveness probe, which has no token.
     let free = OpenApiRouter::new()
         .merge(auth::login::router(Arc::clone(&access)))
         .merge(inbound.unwrap_or_default())
+        .merge(shares)
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();

@@ -8,6 +8,8 @@ use watchtower_base::metrics::MetricsRegistry;
 pub struct ConsoleMetrics {
     /// Wrong console tokens, and cookies made with a wrong one.
     pub wrong_tokens: Counter,
+    /// Wrong tokens of share links.
+    pub wrong_share_tokens: Counter,
 }
 
 impl ConsoleMetrics {
@@ -17,6 +19,7 @@ impl ConsoleMetrics {
         drop(registry.dropped("events"));
         Self {
             wrong_tokens: registry.register("wrong_tokens", "Invalid console tokens"),
+            wrong_share_tokens: registry.register("wrong_share_tokens", "Invalid share tokens"),
         }
     }
 }

@@ -23,6 +23,7 @@ mod rtmp;
 mod rtmp_bad_input;
 mod series;
 mod serve;
+mod sharing;
 mod store;
 mod stream_context;
 mod streams;

@@ -19,6 +19,8 @@ pub(super) mod regions;
 pub(super) mod remote_findings;
 pub(super) mod series;
 pub(super) mod setup;
+pub(super) mod share_session;
+pub(super) mod shares;
 pub(super) mod sinks;
 pub(super) mod stills;
 pub(super) mod suppressions;

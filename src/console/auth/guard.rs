@@ -298,7 +298,7 @@ fn is_page_request(request: &Request) -> bool {
             .is_some_and(|kinds| kinds.contains("text/html"))
 }
 
-fn bearer(value: &HeaderValue) -> Option<&str> {
+pub(crate) fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -160,7 +160,7 @@ async fn logout(
 
 /// True if the browser's or a proxy's headers indicate an encrypted connection.
 /// A forged header only keeps the client's own cookie off plain HTTP.
-fn is_encrypted(headers: &HeaderMap) -> bool {
+pub(crate) fn is_encrypted(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let forwarded = text("x-forwarded-proto").and_then(|list| list.split(',').next());
     text("origin").is_some_and(|origin| origin.starts_with("https://"))

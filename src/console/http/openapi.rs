@@ -15,7 +15,16 @@ use crate::AppState;
 use crate::api::agent_settings::EditProblem;
 
 /// Outside the guard, with responses of their own.
-const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
+const FREE: [&str; 8] = [
+    "/healthz",
+    "/login",
+    "/logout",
+    "/api/inbound",
+    "/api/share/{stream}",
+    "/api/share/{stream}/session",
+    "/api/share/{stream}/latest.jpg",
+    "/api/share/{stream}/paused",
+];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -35,6 +44,7 @@ const FREE: [&str; 4] = ["/healthz", "/login", "/logout", "/api/inbound"];
         (name = "history", description = "Screen history, search and shift reports"),
         (name = "series", description = "Numbers of the screens over time"),
         (name = "sinks", description = "Sinks and dead letters"),
+        (name = "sharing", description = "Share links, and what their holders see"),
         (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
         (name = "service", description = "Health, readiness and metrics"),
     ),
@@ -50,6 +60,8 @@ impl Modify for SecurityAddon {
         let components = api.components.get_or_insert_default();
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("token", bearer);
+        let share = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("share", share);
         let cookie = ApiKey::Cookie(ApiKeyValue::new("watchtower"));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
     }

@@ -117,6 +117,7 @@ impl From<WriteRefusal> for Problem {
         let status = match refusal {
             WriteRefusal::NoIncident(_)
             | WriteRefusal::NoLesson(_)
+            | WriteRefusal::NoShare(_)
             | WriteRefusal::NoHandover(_) => StatusCode::NOT_FOUND,
             WriteRefusal::Stale { .. }
             | WriteRefusal::Already { .. }

@@ -32,6 +32,7 @@ mod record;
 mod retention;
 mod screen;
 mod series;
+mod shares;
 mod spend;
 mod sql;
 mod transcripts;
@@ -74,6 +75,7 @@ pub use precision::{AgentPrecision, AgentSpend, DecidedIncidents, Precision, Sou
 pub use retention::Swept;
 pub use screen::{Hit, TextQuery};
 pub use series::{SampleQuery, SeriesBatch, SeriesInfo, SeriesPoint, SeriesQuery};
+pub use shares::{MOST_SHARES, ShareDigest, ShareLink, ShareRevocation, ShareUse};
 pub use spend::SpendBatch;
 pub use watches::{FiredWatch, WatchEnd};
 pub use write::{Announcement, PendingWrite, Write, WriteError, queue};
@@ -163,6 +165,8 @@ pub enum WriteRefusal {
     ClosedForSnooze,
     #[error("nothing to undo: the last action is over an hour old, or was undone")]
     NothingToUndo,
+    #[error("share link {0} not found")]
+    NoShare(Uuid),
     #[error("handover {0} not found")]
     NoHandover(Uuid),
     #[error("already taken over by {by} at {at:.0}")]

@@ -11,6 +11,7 @@ use crate::common::serve::{Setup, TestServer};
 use crate::console::description::Described;
 use crate::console::fixture::{cropped, report, reported};
 use crate::console::overview_reads::overview_reads;
+use crate::console::share_calls::share_calls;
 
 const SECRET: &str = "inbound-s3cret-of-tests";
 
@@ -135,6 +136,7 @@ async fn every_operation_answers_as_described() {
     }
     changes(&server, &mut api, &id).await;
     crew(&server, &mut api).await;
+    share_calls(&server, &mut api).await;
     media(&server, &mut api).await;
 
     let all: BTreeSet<String> = document["paths"]

@@ -26,6 +26,7 @@ mod push;
 mod reconnect;
 mod series_view;
 mod setup_view;
+mod share_calls;
 mod statistics;
 mod tiles;
 mod time_range;

@@ -18,7 +18,7 @@ use watchtower::analysts::agents_file::AgentsFileHandle;
 use watchtower::analysts::budget::settings::Limits;
 use watchtower::analysts::budget::{Budget, Prices};
 use watchtower::base::stream_name::StreamName;
-use watchtower::console::{Console, ConsoleSettings, ConsoleState, Endpoints};
+use watchtower::console::{Console, ConsoleSettings, ConsoleState, Endpoints, ShareLinks};
 use watchtower::domain::agent_status::AgentBoard;
 use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
@@ -75,6 +75,7 @@ pub(crate) struct StoreHarness {
     pub(crate) bus: Record,
     /// Stream without OCR.
     pub(crate) frames: FrameBus,
+    pub(crate) shares: ShareLinks,
     writer: JoinHandle<()>,
     base: String,
     client: Client,
@@ -116,6 +117,7 @@ impl StoreHarness {
         let console = console.await.unwrap();
         let base = format!("http://{}", console.local_addr().unwrap());
         let frames = FrameBus::new();
+        let shares = ShareLinks::open(&bus).await.unwrap();
         let views = ConsoleState {
             hub: StreamHub::new(),
             // Nobody answers: there is no such file.
@@ -128,6 +130,7 @@ impl StoreHarness {
             registry: Arc::default(),
             sink_board: SinkBoard::default(),
             push: None,
+            shares: shares.clone(),
             budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
             endpoints: Endpoints {
                 rtmp: "127.0.0.1:1935".parse().unwrap(),
@@ -145,6 +148,7 @@ impl StoreHarness {
             dir,
             bus,
             frames,
+            shares,
             writer,
             base,
             client: watchtower::base::http_client::plain()
@@ -160,7 +164,7 @@ impl StoreHarness {
     pub(crate) async fn restarted(self, settings: StoreSettings) -> Self {
         self.shutdown.cancel();
         self.server.await.unwrap().unwrap();
-        drop(self.bus);
+        drop((self.bus, self.shares));
         let writer = self.writer;
         tokio::task::spawn_blocking(move || writer.join().unwrap())
             .await

@@ -12,4 +12,5 @@ mod incidents;
 mod panel;
 mod retention;
 mod settled;
+mod shares;
 mod suppressions;
