@@ -96,6 +96,11 @@ fn avc_config() {
 }
 
 #[test]
+fn vpx_frames() {
+    run("vpx_frames", fuzz::vpx_frames);
+}
+
+#[test]
 fn whep_stun() {
     run("whep_stun", whep::stun);
 }

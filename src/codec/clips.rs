@@ -8,11 +8,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ffmpeg_next as ff;
 
+use watchtower_media::codec::config_record::parse_config;
+use watchtower_media::codec::vpx::VpxReader;
 use watchtower_media::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig};
 
 /// Runs `ffmpeg <args> <out>`.
 pub(super) fn make(args: &str, out: &Path) {
     let status = Command::new("ffmpeg")
+        // Only errors of SVT-AV1, which has a log of its own.
+        .env("SVT_LOG", "1")
         .args(["-nostdin", "-v", "error", "-y"])
         .args(args.split_whitespace())
         .arg(out)
@@ -33,6 +37,24 @@ pub(super) fn units(source: &str, options: &str) -> Vec<AccessUnit> {
     read(&path)
 }
 
+/// Units of the video of a generated clip in a codec of browsers.
+pub(super) fn web_units(source: &str, codec: VideoCodec, options: &str) -> Vec<AccessUnit> {
+    let (encoder, name) = match codec {
+        VideoCodec::Vp8 => ("libvpx -deadline realtime -cpu-used 8", "clip.webm"),
+        VideoCodec::Vp9 => ("libvpx-vp9 -deadline realtime -cpu-used 8", "clip.webm"),
+        _ => ("libsvtav1 -preset 12", "clip.mp4"),
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(name);
+    make(
+        &format!("-f lavfi -i {source} -c:v {encoder} {options}"),
+        &path,
+    );
+    let units = read(&path);
+    assert_eq!(units[0].config.codec, codec);
+    units
+}
+
 /// Units of the video of a file.
 pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
     super::init();
@@ -42,24 +64,12 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
         .best(ff::media::Type::Video)
         .expect("a video stream");
     let (index, time_base) = (stream.index(), stream.time_base());
-    // SAFETY: the parameters belong to the open input; extradata is
-    // `extradata_size` bytes long.
-    let config = unsafe {
-        let parameters = stream.parameters();
-        let parameters = parameters.as_ptr();
-        let size = usize::try_from((*parameters).extradata_size).expect("a size");
-        let record = std::slice::from_raw_parts((*parameters).extradata, size);
-        Arc::new(VideoConfig {
-            record: Bytes::copy_from_slice(record),
-            codec: VideoCodec::H264,
-            playback: Playback::Plays,
-            sps: Vec::new(),
-            pps: Vec::new(),
-            nal_length_size: 4,
-            width: (*parameters).width.unsigned_abs(),
-            height: (*parameters).height.unsigned_abs(),
-        })
+    let mut vpx = match stream.parameters().id() {
+        ff::codec::Id::VP8 => Some(VpxReader::vp8()),
+        ff::codec::Id::VP9 => Some(VpxReader::vp9()),
+        _ => None,
     };
+    let config = Arc::new(config_of(&stream));
     let mut units = Vec::new();
     for (stream, packet) in input.packets() {
         if stream.index() != index {
@@ -69,16 +79,53 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
             use ff::Rescale;
             MediaTime(ticks.expect("a timestamp").rescale(time_base, (1, 90_000)))
         };
-        units.push(AccessUnit {
-            pts: time(packet.pts()),
-            // Matroska stores none.
-            dts: time(packet.dts().or(packet.pts())),
-            keyframe: packet.is_key(),
-            config: Arc::clone(&config),
-            data: Bytes::copy_from_slice(packet.data().expect("a payload")),
+        let pts = time(packet.pts());
+        // Matroska stores none.
+        let dts = time(packet.dts().or(packet.pts()));
+        let data = Bytes::copy_from_slice(packet.data().expect("a payload"));
+        units.push(match &mut vpx {
+            Some(reader) => reader.unit(pts, dts, data).expect("a frame"),
+            None => AccessUnit {
+                pts,
+                dts,
+                keyframe: packet.is_key(),
+                config: Arc::clone(&config),
+                data,
+            },
         });
     }
     units
+}
+
+fn config_of(stream: &ff::format::stream::Stream<'_>) -> VideoConfig {
+    let parameters = stream.parameters();
+    // SAFETY: the parameters belong to the open input; extradata is
+    // `extradata_size` bytes long, and null without any.
+    let (record, width, height) = unsafe {
+        let parameters = parameters.as_ptr();
+        let size = usize::try_from((*parameters).extradata_size).expect("a size");
+        let record = match size {
+            0 => Bytes::new(),
+            size => {
+                Bytes::copy_from_slice(std::slice::from_raw_parts((*parameters).extradata, size))
+            }
+        };
+        let (width, height) = ((*parameters).width, (*parameters).height);
+        (record, width.unsigned_abs(), height.unsigned_abs())
+    };
+    if parameters.id() == ff::codec::Id::AV1 {
+        return parse_config(VideoCodec::Av1, &record).expect("a record");
+    }
+    VideoConfig {
+        record,
+        codec: VideoCodec::H264,
+        playback: Playback::Plays,
+        sps: Vec::new(),
+        pps: Vec::new(),
+        nal_length_size: 4,
+        width,
+        height,
+    }
 }
 
 /// Shifts the clip's timestamps by `by`.

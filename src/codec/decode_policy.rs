@@ -109,6 +109,14 @@ impl DecodePolicy {
         self.mode
     }
 
+    /// Time from which the next keyframe is overdue; `None` in full mode.
+    pub(super) fn overdue_at(&self, fastest: Duration) -> Option<Instant> {
+        let keyframe = self
+            .keyframe
+            .filter(|_| self.mode == DecodeMode::Keyframes)?;
+        Some(keyframe.at + patience(fastest))
+    }
+
     /// Changes to full mode: the keyframes were too rare.
     pub(super) fn keyframes_too_rare(&mut self) {
         self.mode = DecodeMode::Full;
@@ -124,7 +132,11 @@ impl DecodePolicy {
 }
 
 fn overdue(elapsed: Duration, fastest: Duration) -> bool {
-    elapsed > fastest.saturating_add(fastest / 4)
+    elapsed > patience(fastest)
+}
+
+fn patience(fastest: Duration) -> Duration {
+    fastest.saturating_add(fastest / 4)
 }
 
 #[cfg(test)]

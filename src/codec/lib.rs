@@ -72,6 +72,8 @@ pub fn capabilities() -> Vec<(&'static str, bool)> {
             video::decoder_of(VideoCodec::Hevc).is_some(),
         ),
         ("av1 decoder", video::decoder_of(VideoCodec::Av1).is_some()),
+        ("vp8 decoder", video::decoder_of(VideoCodec::Vp8).is_some()),
+        ("vp9 decoder", video::decoder_of(VideoCodec::Vp9).is_some()),
         ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
         ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
         ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),

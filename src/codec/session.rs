@@ -137,11 +137,27 @@ impl DecodeSession {
     /// Deadline of [`DecodeSession::publish_due`], should no unit arrive
     /// before.
     pub(super) fn due(&self, fastest: Duration) -> Option<Instant> {
-        self.pending.as_ref()?;
-        Some(self.published? + sample_period(fastest))
+        let pending = self.pending.as_ref().and(self.published);
+        let publish = pending.map(|published| published + sample_period(fastest));
+        [publish, self.catch_up_due(fastest)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Time at which units held back are decoded though none follows: a screen
+    /// that comes as it changes may stay as it is.
+    fn catch_up_due(&self, fastest: Duration) -> Option<Instant> {
+        // The first is the keyframe.
+        let held = self.held.len() > 1;
+        self.policy.overdue_at(fastest).filter(|_| held)
     }
 
     pub(super) fn publish_due(&mut self, now: Now, fastest: Duration) {
+        if self.catch_up_due(fastest).is_some_and(|due| due <= now.at) {
+            self.policy.keyframes_too_rare();
+            self.catch_up(now);
+        }
         if self.pending.is_some() && self.sample_due(now, fastest) {
             self.publish_pending(now);
         }
@@ -224,8 +240,10 @@ impl DecodeSession {
             decoder.flush();
         }
         self.held_bytes = 0;
-        for held in std::mem::take(&mut self.held) {
-            self.decode(&held.unit, held.wall, now, true);
+        let mut held = std::mem::take(&mut self.held);
+        while let Some(HeldUnit { unit, wall }) = held.pop_front() {
+            let skip = !held.is_empty();
+            self.decode(&unit, wall, now, skip);
         }
     }
 

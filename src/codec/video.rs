@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ptr;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use ffmpeg_next as ff;
 use ffmpeg_next::codec::discard::Discard;
 use ffmpeg_next::codec::{Context, packet, threading};
@@ -22,7 +22,7 @@ const ARRIVALS_KEPT: usize = 64;
 
 pub(super) struct VideoDecoder {
     decoder: ff::decoder::Video,
-    record: Bytes,
+    config: Arc<VideoConfig>,
     /// Presentation and arrival times of the units in flight.
     arrivals: VecDeque<(i64, Timestamp)>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Decoded {
 impl VideoDecoder {
     /// Opens the decoder with a single thread: frame threads would delay
     /// every picture by one, and keyframe mode has nothing to parallelise.
-    pub(super) fn open(config: &VideoConfig) -> Result<Self, ff::Error> {
+    pub(super) fn open(config: &Arc<VideoConfig>) -> Result<Self, ff::Error> {
         let codec = decoder_of(config.codec).ok_or(ff::Error::DecoderNotFound)?;
         let mut context = Context::new_with_codec(codec);
         set_extradata(&mut context, &config.record)?;
@@ -53,14 +53,17 @@ impl VideoDecoder {
         let decoder = context.decoder().open_as_with(codec, options)?.video()?;
         Ok(Self {
             decoder,
-            record: config.record.clone(),
+            config: Arc::clone(config),
             arrivals: VecDeque::new(),
         })
     }
 
-    /// True if the decoder was opened for this very configuration.
+    /// True if the decoder was opened for this very configuration. The size
+    /// counts: not every codec has a record that holds it.
     pub(super) fn fits(&self, config: &VideoConfig) -> bool {
-        self.record == config.record
+        let known = &*self.config;
+        (known.codec, known.width, known.height) == (config.codec, config.width, config.height)
+            && known.record == config.record
     }
 
     /// Frame rate, if the stream declares one.
@@ -86,9 +89,11 @@ impl VideoDecoder {
             return Err(ff::Error::InvalidData);
         }
         let mut packet = ff::Packet::copy(&unit.data);
-        if !self.fits(&unit.config) {
+        if self.config.record != unit.config.record {
             add_extradata(&mut packet, &unit.config.record)?;
-            self.record = unit.config.record.clone();
+        }
+        if !Arc::ptr_eq(&self.config, &unit.config) {
+            self.config = Arc::clone(&unit.config);
         }
         packet.set_pts(Some(unit.pts.0));
         packet.set_dts(Some(unit.dts.0));
@@ -148,6 +153,8 @@ pub(super) fn decoder_of(codec: VideoCodec) -> Option<ff::Codec> {
         VideoCodec::H264 => ff::codec::Id::H264,
         VideoCodec::Hevc => ff::codec::Id::HEVC,
         VideoCodec::Av1 => ff::codec::Id::AV1,
+        VideoCodec::Vp8 => ff::codec::Id::VP8,
+        VideoCodec::Vp9 => ff::codec::Id::VP9,
     })
 }
 

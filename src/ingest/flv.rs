@@ -1,6 +1,6 @@
 //! FLV tag bodies (Adobe Flash Video File Format 10.1, annex E; Enhanced RTMP
-//! v2 for FourCC codecs) to media units. H.264, HEVC, AV1 and AAC;
-//! pure, no I/O.
+//! v2 for FourCC codecs) to media units. H.264, HEVC, AV1, VP8, VP9, AAC and
+//! Opus; pure, no I/O.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,7 +8,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use watchtower_media::codec::config_record::BadConfig;
-use watchtower_media::{AudioUnit, MediaTime, MediaUnit, VideoCodec};
+use watchtower_media::codec::opus::{self, BadOpus};
+use watchtower_media::codec::vpx::BadFrame;
+use watchtower_media::{AudioCodec, AudioUnit, MediaTime, MediaUnit, VideoCodec};
 
 use super::enhanced::{self, AUDIO_TRACKS, SEQUENCE_START, Selected, TrackPacket, VIDEO_TRACKS};
 use super::pictures::{AccessUnitAssembler, Tag};
@@ -30,9 +32,9 @@ const LONGEST_HOLD_MS: u32 = 200;
 /// Reason a media message was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
-    #[error("video codec {0} is not supported, send H.264, HEVC or AV1")]
+    #[error("video codec {0} is not supported, send H.264, HEVC, AV1, VP8 or VP9")]
     VideoCodec(Name),
-    #[error("audio codec {0} is not supported, send AAC")]
+    #[error("audio codec {0} is not supported, send AAC or Opus")]
     AudioCodec(Name),
     #[error("video without its parameter sets, in a configuration record or in band")]
     NoVideoConfig,
@@ -46,6 +48,10 @@ pub enum MediaError {
     TooLarge,
     #[error(transparent)]
     Config(#[from] BadConfig),
+    #[error(transparent)]
+    Frame(#[from] BadFrame),
+    #[error(transparent)]
+    Opus(#[from] BadOpus),
 }
 
 /// Codec by name or, if unknown, by the publisher's identifier.
@@ -73,7 +79,10 @@ pub struct Demuxer {
     pictures: AccessUnitAssembler,
     video_track: Selected,
     audio_track: Selected,
+    /// Configuration of AAC.
     audio: Option<Bytes>,
+    /// Identification header of Opus; empty without one.
+    opus_head: Bytes,
     /// Audio timestamp at which a picture began to be held.
     held_since: Option<u32>,
     units: VecDeque<MediaUnit>,
@@ -205,12 +214,14 @@ impl Demuxer {
             FOURCC_AUDIO => {
                 let mut outcome = Ok(());
                 for part in enhanced::parts(body, AUDIO_TRACKS)? {
-                    let known = &part.fourcc == b"mp4a";
-                    if !known && part.track.is_none() {
-                        return Err(MediaError::AudioCodec(fourcc_name(part.fourcc)));
-                    }
-                    if known && self.audio_track.takes(&part) {
-                        outcome = outcome.and(self.aac(timestamp, part.packet, part.body));
+                    let take = match &part.fourcc {
+                        b"mp4a" => Self::aac,
+                        b"Opus" => Self::opus,
+                        _ if part.track.is_some() => continue,
+                        _ => return Err(MediaError::AudioCodec(fourcc_name(part.fourcc))),
+                    };
+                    if self.audio_track.takes(&part) {
+                        outcome = outcome.and(take(self, timestamp, part.packet, part.body));
                     }
                 }
                 outcome
@@ -229,15 +240,36 @@ impl Demuxer {
             1 if payload.is_empty() => Ok(()),
             1 => {
                 let config = self.audio.clone().ok_or(MediaError::NoAudioConfig)?;
-                self.units.push_back(MediaUnit::Audio(AudioUnit {
-                    pts: self.clock.at(TrackKind::Audio, timestamp),
-                    config,
-                    aac: payload,
-                }));
+                self.push_audio(timestamp, AudioCodec::Aac, config, payload);
                 Ok(())
             }
             _ => Ok(()),
         }
+    }
+
+    fn opus(&mut self, timestamp: u32, kind: u8, payload: Bytes) -> Result<(), MediaError> {
+        match kind {
+            SEQUENCE_START => {
+                opus::check_head(&payload)?;
+                self.opus_head = Bytes::copy_from_slice(&payload);
+            }
+            1 if !payload.is_empty() => {
+                opus::duration(&payload)?;
+                let head = self.opus_head.clone();
+                self.push_audio(timestamp, AudioCodec::Opus, head, payload);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push_audio(&mut self, timestamp: u32, codec: AudioCodec, config: Bytes, data: Bytes) {
+        self.units.push_back(MediaUnit::Audio(AudioUnit {
+            pts: self.clock.at(TrackKind::Audio, timestamp),
+            codec,
+            config,
+            data,
+        }));
     }
 }
 
@@ -271,6 +303,8 @@ fn fourcc_codec(fourcc: [u8; 4]) -> Option<VideoCodec> {
         b"avc1" => Some(VideoCodec::H264),
         b"hvc1" => Some(VideoCodec::Hevc),
         b"av01" => Some(VideoCodec::Av1),
+        b"vp08" => Some(VideoCodec::Vp8),
+        b"vp09" => Some(VideoCodec::Vp9),
         _ => None,
     }
 }
@@ -281,8 +315,8 @@ fn enhanced_video(part: TrackPacket) -> Result<VideoContent, MediaError> {
     let codec = codec.ok_or(MediaError::VideoCodec(fourcc_name(part.fourcc)))?;
     let (composition_ms, data) = match (part.packet, codec) {
         (SEQUENCE_START, _) => return Ok(VideoContent::Config(codec, part.body)),
-        // AV1 is sent in presentation order.
-        (1 | 3, VideoCodec::Av1) | (3, _) => (0, part.body),
+        // These are sent in presentation order.
+        (1 | 3, VideoCodec::Av1 | VideoCodec::Vp8 | VideoCodec::Vp9) | (3, _) => (0, part.body),
         (1, _) => {
             let composition = part.body.get(..3).ok_or(MediaError::Truncated)?;
             (signed_24(composition), part.body.slice(3..))
@@ -322,7 +356,7 @@ fn audio_name(id: u8) -> Name {
         4..=6 => "Nellymoser",
         7 | 8 => "G.711",
         11 => "Speex",
-        13 => "Opus",
+        13 => "Opus without Enhanced RTMP",
         _ => return Name::Id(id),
     })
 }
@@ -330,9 +364,6 @@ fn audio_name(id: u8) -> Name {
 fn fourcc_name(fourcc: [u8; 4]) -> Name {
     Name::Known(match &fourcc {
         b"vvc1" => "H.266",
-        b"vp08" => "VP8",
-        b"vp09" => "VP9",
-        b"Opus" => "Opus",
         b"fLaC" => "FLAC",
         b"ac-3" | b"ec-3" => "AC-3",
         b".mp3" => "MP3",
@@ -443,7 +474,7 @@ mod tests {
         assert_eq!(codec(&[0x12, 0]), "Sorenson H.263");
         assert_eq!(codec(&[0x14, 0]), "VP6");
         assert_eq!(codec(&[0x1f, 0]), "id 15");
-        assert_eq!(codec(b"\x90vp09"), "VP9");
+        assert_eq!(codec(b"\x90vvc1"), "H.266");
         assert_eq!(codec(b"\x90??\n?"), "\"??\\n?\"");
         let sound = |first| Demuxer::default().audio(0, &Bytes::from(vec![first, 0]));
         let named = [
@@ -456,7 +487,7 @@ mod tests {
             let message = sound(first).expect_err("not taken").to_string();
             assert_eq!(
                 message,
-                format!("audio codec {name} is not supported, send AAC")
+                format!("audio codec {name} is not supported, send AAC or Opus")
             );
         }
         assert_eq!(fault(b"\x90hv"), Some(MediaError::Truncated));
@@ -496,7 +527,7 @@ mod tests {
             Some(MediaUnit::Audio(unit)) => {
                 assert_eq!(unit.pts.ms(), 23);
                 assert_eq!(
-                    (&unit.config[..], &unit.aac[..]),
+                    (&unit.config[..], &unit.data[..]),
                     (&[0x12, 0x10][..], &[7, 7][..])
                 );
             }
@@ -507,8 +538,8 @@ mod tests {
         assert!(demuxer.next_unit().is_some());
         let mut fault = |body: &'static [u8]| demuxer.audio(50, &Bytes::from_static(body)).err();
         assert_eq!(
-            fault(b"\x91Opus\x01"),
-            Some(MediaError::AudioCodec(Name::Known("Opus")))
+            fault(b"\x91fLaC\x01"),
+            Some(MediaError::AudioCodec(Name::Known("FLAC")))
         );
         assert_eq!(
             fault(&[0x2f, 1]),

@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 
-use watchtower_media::codec::avc;
+use watchtower_media::codec::av1::Av1Reader;
+use watchtower_media::codec::vpx::VpxReader;
+use watchtower_media::codec::{avc, opus};
 use watchtower_media::{MediaTime, MediaUnit};
 
 use super::chunk::{ChunkError, ChunkLimits, ChunkReader, Message};
@@ -133,4 +135,33 @@ pub fn avc_config(data: &[u8]) {
         }
     }
     let _ = watchtower_media::codec::h264::parse_sps(data);
+}
+
+/// Frames of VP8, VP9 and AV1, each after its length (2 bytes): a stream begins
+/// with a keyframe, and its pictures have valid dimensions. And each as a packet
+/// of Opus.
+pub fn vpx_frames(data: &[u8]) {
+    for mut reader in [VpxReader::vp8(), VpxReader::vp9()] {
+        let mut begun = false;
+        let mut rest = data;
+        while let Some((length, next)) = rest.split_first_chunk::<2>() {
+            let length = usize::from(u16::from_be_bytes(*length)).min(next.len());
+            let (frame, next) = next.split_at(length);
+            rest = next;
+            let at = MediaTime(0);
+            if let Ok(unit) = reader.unit(at, at, Bytes::copy_from_slice(frame)) {
+                assert!(unit.keyframe || begun && !reader.needs_keyframe());
+                assert!((1..=16_384).contains(&unit.config.width));
+                assert!((1..=16_384).contains(&unit.config.height));
+                begun = true;
+            }
+            let mut av1 = Av1Reader::default();
+            if let Ok(unit) = av1.unit(at, at, Bytes::copy_from_slice(frame)) {
+                assert!(unit.keyframe && unit.config.width > 0 && unit.config.height > 0);
+            }
+            if let Ok(samples) = opus::duration(frame) {
+                assert!((120..=5760).contains(&samples));
+            }
+        }
+    }
 }

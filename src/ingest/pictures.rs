@@ -16,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use watchtower_media::codec::h264::nal_units;
 use watchtower_media::codec::nal::{NalFraming, Role};
 use watchtower_media::codec::parameter_sets::Sets;
+use watchtower_media::codec::vpx::VpxReader;
 use watchtower_media::codec::{avc, config_record, hevc, nal};
 use watchtower_media::{AccessUnit, MediaTime, MediaUnit, RandomAccess, VideoCodec, VideoConfig};
 
@@ -55,6 +56,8 @@ pub(super) struct AccessUnitAssembler {
     /// HEVC.
     length_size: Option<u8>,
     config: Option<Arc<VideoConfig>>,
+    /// Frames of VP8 or VP9.
+    vpx: Option<VpxReader>,
     layout: TagLayout,
     /// A keyframe was emitted.
     key_passed: bool,
@@ -107,7 +110,8 @@ impl Pieces {
 
 impl AccessUnitAssembler {
     /// Applies a configuration record. An invalid one changes nothing; one
-    /// without sets only gives the NAL length size.
+    /// without sets only gives the NAL length size. That of VP8 and VP9 is not
+    /// read: their frames say the same.
     pub(super) fn configure(
         &mut self,
         codec: VideoCodec,
@@ -117,7 +121,10 @@ impl AccessUnitAssembler {
         let before = self.flush(out);
         // Copied, so that it does not keep a read buffer alive for hours.
         let record = Bytes::copy_from_slice(record);
-        let config = if codec == VideoCodec::Av1 {
+        let config = if matches!(codec, VideoCodec::Vp8 | VideoCodec::Vp9) {
+            self.begin(codec);
+            return before;
+        } else if codec == VideoCodec::Av1 {
             let config = config_record::parse_config(codec, &record)?;
             self.begin(codec);
             config
@@ -145,6 +152,7 @@ impl AccessUnitAssembler {
     fn begin(&mut self, codec: VideoCodec) {
         let known = self.sets.as_ref().map(Sets::codec);
         let known = known.or(self.config.as_ref().map(|config| config.codec));
+        let known = known.or(self.vpx.as_ref().map(VpxReader::codec));
         if known.is_some_and(|known| known != codec) {
             *self = Self::default();
         }
@@ -155,8 +163,11 @@ impl AccessUnitAssembler {
         tag: Tag,
         out: &mut VecDeque<MediaUnit>,
     ) -> Result<(), MediaError> {
-        if tag.codec == VideoCodec::Av1 {
-            return self.add_av1(tag, out);
+        match tag.codec {
+            VideoCodec::Av1 => return self.add_av1(tag, out),
+            VideoCodec::Vp8 => return self.add_vpx(tag, VpxReader::vp8, out),
+            VideoCodec::Vp9 => return self.add_vpx(tag, VpxReader::vp9, out),
+            VideoCodec::H264 | VideoCodec::Hevc => {}
         }
         self.begin(tag.codec);
         let data = self.frame(&tag)?;
@@ -227,6 +238,21 @@ impl AccessUnitAssembler {
             config,
             data: tag.data,
         }));
+        Ok(())
+    }
+
+    /// Takes a tag as a whole frame, a keyframe by its header and not by its
+    /// flag.
+    fn add_vpx(
+        &mut self,
+        tag: Tag,
+        reader: fn() -> VpxReader,
+        out: &mut VecDeque<MediaUnit>,
+    ) -> Result<(), MediaError> {
+        self.begin(tag.codec);
+        let reader = self.vpx.get_or_insert_with(reader);
+        let unit = reader.unit(tag.pts, tag.dts, tag.data)?;
+        out.push_back(MediaUnit::Video(unit));
         Ok(())
     }
 

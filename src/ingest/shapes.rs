@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use watchtower_media::{AccessUnit, MediaUnit, RandomAccess, VideoCodec};
+use watchtower_media::{AccessUnit, AudioCodec, MediaUnit, RandomAccess, VideoCodec};
 
 use super::flv::{Demuxer, MediaError};
 
@@ -395,4 +395,78 @@ fn hevc_comes_by_its_old_codec_id_and_with_sets_in_band() {
     );
     assert_eq!(units[0].data, framed(&[&vps, &sps, &pps, &slice, &rest], 4));
     assert_eq!(units[0].random_access(), RandomAccess::Instant);
+}
+
+#[test]
+fn vp8_and_vp9_tell_keyframe_and_size_themselves() {
+    /// Headers of a keyframe of 64x48 and of an inter frame, those of VP8 with a
+    /// first partition of 0 bytes.
+    const VP8: [&str; 2] = ["1000009d012a40003000", "11000000"];
+    const VP9: [&str; 2] = ["824983420003f002f6", "860040929c184940"];
+    for (fourcc, codec, [key, inter]) in [
+        ("vp08", VideoCodec::Vp8, VP8),
+        ("vp09", VideoCodec::Vp9, VP9),
+    ] {
+        let (key, inter) = (hex(key).to_vec(), hex(inter));
+        let head = |first: u8| [&[first][..], fourcc.as_bytes()].concat();
+        let mut publisher = TestPublisher::default();
+        let early = publisher.raw(&head(0xa1), &inter).expect_err("no keyframe");
+        let name = codec.as_str();
+        assert_eq!(
+            early.to_string(),
+            format!("{name} frame without the keyframe it depends on")
+        );
+        // The record is not needed, nor is the flag: the first comes as an
+        // inter frame.
+        publisher.raw(&head(0x90), &[1, 0]).expect("skipped");
+        publisher.raw(&head(0xa1), &key).expect("valid");
+        publisher.step();
+        publisher.raw(&head(0xa3), &inter).expect("valid");
+        let units = publisher.all();
+        let expected = [(0, true, key), (40, false, inter.to_vec())];
+        assert_eq!(payloads(&units), expected, "{name}");
+        let config = &units[1].config;
+        assert_eq!((config.codec, config.width, config.height), (codec, 64, 48));
+        assert_eq!(units[0].random_access(), RandomAccess::Instant);
+        // Another codec begins anew.
+        let other = if codec == VideoCodec::Vp8 {
+            b"\xa1vp09"
+        } else {
+            b"\xa1vp08"
+        };
+        assert!(publisher.raw(other, &inter).is_err());
+    }
+}
+
+#[test]
+fn opus_is_passed_on_as_it_comes() {
+    let mut demuxer = Demuxer::default();
+    let mut send = |time, body: &[u8]| demuxer.audio(time, &Bytes::copy_from_slice(body));
+    const HEAD: &[u8] = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
+    // Packets describe themselves: the header may be missing.
+    send(0, b"\x91Opus\xfc\xff\xfe").expect("valid");
+    send(20, &[b"\x90Opus", HEAD].concat()).expect("valid");
+    send(20, b"\x91Opus\xfc\x01").expect("valid");
+    let mut surround = HEAD.to_vec();
+    (surround[9], surround[18]) = (6, 1);
+    let refused = send(40, &[b"\x90Opus", &surround[..]].concat()).expect_err("surround");
+    assert_eq!(
+        refused.to_string(),
+        "Opus with 6 channels, mapping family 1, expected 1 or 2 of family 0"
+    );
+    let refused = send(40, b"\x91Opus\xff\x00").expect_err("no frames");
+    assert_eq!(
+        refused.to_string(),
+        "Opus packet of 0 frames, expected 1 to 120 ms"
+    );
+    let mut units = Vec::new();
+    while let Some(MediaUnit::Audio(unit)) = demuxer.next_unit() {
+        assert_eq!(unit.codec, AudioCodec::Opus);
+        units.push((unit.pts.ms(), unit.config.to_vec(), unit.data.to_vec()));
+    }
+    let expected = [
+        (0, Vec::new(), vec![0xfc, 0xff, 0xfe]),
+        (20, HEAD.to_vec(), vec![0xfc, 1]),
+    ];
+    assert_eq!(units, expected);
 }

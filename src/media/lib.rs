@@ -66,6 +66,10 @@ pub enum VideoCodec {
     Hevc,
     /// AOMedia's AV1.
     Av1,
+    /// VP8 (RFC 6386).
+    Vp8,
+    /// VP9 (VP9 Bitstream & Decoding Process Specification).
+    Vp9,
 }
 
 impl VideoCodec {
@@ -74,6 +78,16 @@ impl VideoCodec {
             Self::H264 => "H.264",
             Self::Hevc => "HEVC",
             Self::Av1 => "AV1",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+        }
+    }
+
+    /// True for a codec whose pictures consist of NAL units.
+    pub fn has_nal_units(self) -> bool {
+        match self {
+            Self::H264 | Self::Hevc => true,
+            Self::Av1 | Self::Vp8 | Self::Vp9 => false,
         }
     }
 }
@@ -105,14 +119,15 @@ pub struct VideoConfig {
     pub codec: VideoCodec,
     /// Record as received, which decoders take as extradata: that of ISO/IEC
     /// 14496-15, section 5.3.3.1 (H.264) or 8.3.3.1 (HEVC), or of AV1's ISO
-    /// media file binding, section 2.3.
+    /// media file binding, section 2.3. Empty for VP8 and VP9, whose frames
+    /// describe themselves.
     pub record: Bytes,
     /// All H.264 parameter sets that its pictures may refer to; empty for other
     /// codecs.
     pub sps: Vec<Bytes>,
     pub pps: Vec<Bytes>,
-    /// Size of the length prefix of each NAL unit: 1, 2 or 4 bytes; 0 for AV1,
-    /// which has no NAL units.
+    /// Size of the length prefix of each NAL unit: 1, 2 or 4 bytes; 0 for codecs
+    /// without NAL units.
     pub nal_length_size: u8,
     /// Luma samples after cropping.
     pub width: u32,
@@ -151,16 +166,30 @@ pub struct AccessUnit {
     pub keyframe: bool,
     pub config: Arc<VideoConfig>,
     /// NAL units, each with a length prefix (`config.nal_length_size` bytes),
-    /// or AV1's OBUs (low-overhead format, AV1 specification, section 5.2).
+    /// AV1's OBUs (low-overhead format, AV1 specification, section 5.2), or a
+    /// frame of VP8 or VP9 (with its superframe's hidden ones).
     pub data: Bytes,
 }
 
-/// Coded AAC frame with its AudioSpecificConfig (ISO/IEC 14496-3).
+/// Audio codec of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AudioCodec {
+    /// MPEG-4 AAC (ISO/IEC 14496-3).
+    Aac,
+    /// Opus (RFC 6716), mono or stereo.
+    Opus,
+}
+
+/// Coded AAC frame or Opus packet.
 #[derive(Debug, Clone)]
 pub struct AudioUnit {
     pub pts: MediaTime,
+    pub codec: AudioCodec,
+    /// AAC's AudioSpecificConfig (ISO/IEC 14496-3). Of Opus the identification
+    /// header (RFC 7845, section 5.1), or nothing: its packets describe
+    /// themselves.
     pub config: Bytes,
-    pub aac: Bytes,
+    pub data: Bytes,
 }
 
 /// Encoded unit of either kind that a publisher pushes and a subscriber
@@ -176,7 +205,7 @@ impl MediaUnit {
     pub fn size(&self) -> usize {
         match self {
             Self::Video(unit) => unit.data.len(),
-            Self::Audio(unit) => unit.aac.len(),
+            Self::Audio(unit) => unit.data.len(),
         }
     }
 }

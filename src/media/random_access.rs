@@ -27,15 +27,15 @@ mod hevc {
 }
 
 impl AccessUnit {
-    /// Derived from the NAL units. Where they are inconclusive, the keyframe
-    /// flag decides: [`Instant`](RandomAccess::Instant) in AV1, which is not
-    /// parsed, else [`Recovery`](RandomAccess::Recovery).
+    /// Derived from the NAL units. Where there are none or they are
+    /// inconclusive, the keyframe flag decides: [`Instant`](RandomAccess::Instant)
+    /// of codecs without NAL units, else [`Recovery`](RandomAccess::Recovery).
     pub fn random_access(&self) -> RandomAccess {
-        let mut found = match (self.keyframe, self.config.codec) {
-            (true, VideoCodec::Av1) => return RandomAccess::Instant,
-            (false, VideoCodec::Av1) => return RandomAccess::None,
-            (true, _) => RandomAccess::Recovery,
-            (false, _) => RandomAccess::None,
+        let mut found = match (self.keyframe, self.config.codec.has_nal_units()) {
+            (true, false) => return RandomAccess::Instant,
+            (false, false) => return RandomAccess::None,
+            (true, true) => RandomAccess::Recovery,
+            (false, true) => RandomAccess::None,
         };
         let of_nal = match self.config.codec {
             VideoCodec::Hevc => RandomAccess::of_hevc,

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use watchtower_base::stream_name::StreamName;
 use watchtower_media::hub::renditions::{Demand, OpusPacket, RenditionKind, Renditions};
 use watchtower_media::hub::{Received, StreamHub, Subscriber};
-use watchtower_media::{AccessUnit, MediaTime, MediaUnit, Playback, RandomAccess};
+use watchtower_media::{
+    AccessUnit, AudioCodec, AudioUnit, MediaTime, MediaUnit, Playback, RandomAccess,
+};
 use watchtower_transport::clock::{RtpClock, Timebase};
 use watchtower_transport::gso_batch::GsoBatch;
 use watchtower_transport::packetizer;
@@ -173,6 +175,9 @@ impl Fanout {
         let mut batch = GsoBatch::new(&port);
         let renditions = self.context.renditions.clone();
         let mut sound = renditions.audio(&self.name);
+        // Own position: that of the pictures waits for keyframes, which a
+        // stream of audio alone never has.
+        let mut opus = self.context.hub.listen(&self.name);
         // Held as long as the fan-out, whether or not the stream has audio: the
         // supplier knows.
         let _sound = (self.context.transcode == Transcode::Auto)
@@ -245,6 +250,7 @@ impl Fanout {
                     }
                     Err(broadcast::error::RecvError::Closed) => sound = renditions.audio(&self.name),
                 },
+                packet = next_opus(&mut opus) => self.play(&packet, &mut batch).await,
                 _ = tick.tick(), if self.pending => self.pump(&mut batch).await,
             }
         }
@@ -485,6 +491,26 @@ impl Fanout {
             .binary_search_by_key(&id, |viewer| viewer.id)
             .ok()
     }
+}
+
+/// Next packet of a publisher that sends Opus, which viewers get untouched.
+/// Cancel safe.
+async fn next_opus(subscriber: &mut Option<Subscriber>) -> OpusPacket {
+    while let Some(listener) = subscriber {
+        match listener.recv().await {
+            Some(Received::Unit(MediaUnit::Audio(AudioUnit {
+                pts,
+                codec: AudioCodec::Opus,
+                data,
+                ..
+            }))) if data.len() <= packetizer::MAX_PAYLOAD => {
+                return OpusPacket { pts, packet: data };
+            }
+            Some(_) => {}
+            None => *subscriber = None,
+        }
+    }
+    std::future::pending().await
 }
 
 fn caches<'a>(full: &'a PacketCache, small: &'a Small) -> RenditionCaches<'a> {

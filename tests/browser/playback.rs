@@ -169,7 +169,7 @@ async fn the_page_plays_what_encoders_send() {
     let server = Setup::new().agents("").start().await;
     let zoom = "-profile:v high -bf 0 -ar 48000 -b:a 128k";
     let obs = "-preset veryfast -profile:v high -bf 2 -x264-params b-adapt=0 -ar 48000 -g 250";
-    let cases = ["zoom", "obs", "hevc", "av1"];
+    let cases = ["zoom", "obs", "hevc", "av1", "vp8", "vp9"];
     let mut publishers = Vec::new();
     for (name, options) in cases.into_iter().zip([zoom, obs]) {
         let options: Vec<_> = options.split(' ').collect();
@@ -178,6 +178,9 @@ async fn the_page_plays_what_encoders_send() {
     }
     let _hevc = LoopingPublisher::start(server.rtmp, "hevc", EnhancedCodec::Hevc);
     let _av1 = LoopingPublisher::start(server.rtmp, "av1", EnhancedCodec::Av1);
+    // With Opus, which is not transcoded.
+    let _vp8 = LoopingPublisher::start(server.rtmp, "vp8", EnhancedCodec::Vp8);
+    let _vp9 = LoopingPublisher::start(server.rtmp, "vp9", EnhancedCodec::Vp9);
     server
         .until("the streams", async |server| {
             let streams = server.json("/api/streams").await;

@@ -1,5 +1,6 @@
-//! Publisher of HEVC and AV1 by Enhanced RTMP, which Debian's ffmpeg can't
-//! send: ffmpeg encodes the pictures and a tone, the tags are built here.
+//! Publisher of HEVC, AV1, VP8, VP9 and Opus by Enhanced RTMP, which Debian's
+//! ffmpeg can't send: ffmpeg encodes the pictures and a tone, the tags are built
+//! here.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,12 +12,22 @@ use tokio::task::JoinHandle;
 use super::rtmp_client::{AUDIO, RtmpClient, VIDEO};
 
 const FPS: u32 = 25;
-const AUDIO_SPECIFIC_CONFIG: [u8; 2] = [0x11, 0x90];
+/// Sequence start and head of a frame of AAC: AudioSpecificConfig of 48 kHz.
+const AAC: (&[u8], &[u8]) = (&[0xaf, 0, 0x11, 0x90], &[0xaf, 1]);
+/// The same of Opus, with the identification header of stereo (RFC 7845,
+/// section 5.1).
+const OPUS: (&[u8], &[u8]) = (
+    b"\x90OpusOpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0",
+    b"\x91Opus",
+);
 
 #[derive(Debug, Clone, Copy)]
 pub enum EnhancedCodec {
     Hevc,
     Av1,
+    /// With Opus, as browsers send it; the others with AAC.
+    Vp8,
+    Vp9,
 }
 
 /// Publisher of four seconds in a loop, until dropped.
@@ -44,8 +55,16 @@ struct EnhancedClip {
     record: Vec<u8>,
     /// Payload in the tags' format, and whether it is a keyframe.
     pictures: Vec<(bool, Vec<u8>)>,
-    /// AAC frames at 48 kHz.
-    sound: Vec<Vec<u8>>,
+    sound: Sound,
+}
+
+/// Frames of a tone at 48 kHz.
+struct Sound {
+    start: &'static [u8],
+    head: &'static [u8],
+    frames: Vec<Vec<u8>>,
+    /// Duration of a frame in samples.
+    samples: u64,
 }
 
 impl EnhancedClip {
@@ -59,21 +78,33 @@ impl EnhancedClip {
                  aud=1:bframes=0:keyint=50:log-level=none -f hevc"
             }
             EnhancedCodec::Av1 => "-c:v libsvtav1 -preset 12 -g 50 -f obu",
+            EnhancedCodec::Vp8 => "-c:v libvpx -deadline realtime -cpu-used 8 -g 50 -b:v 1M -f ivf",
+            EnhancedCodec::Vp9 => {
+                "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 50 -b:v 1M -f ivf"
+            }
         };
         ffmpeg(&format!("{picture} {options}"), &video);
         let tone = "-f lavfi -i sine=frequency=440:sample_rate=48000 -t 4 -ac 2";
-        ffmpeg(&format!("{tone} -c:a aac -f adts"), &audio);
+        let opus = matches!(codec, EnhancedCodec::Vp8 | EnhancedCodec::Vp9);
+        let options = if opus {
+            "-c:a libopus -b:a 96k -f ogg"
+        } else {
+            "-c:a aac -f adts"
+        };
+        ffmpeg(&format!("{tone} {options}"), &audio);
         let stream = std::fs::read(&video).expect("made");
         let (fourcc, record, pictures) = match codec {
             EnhancedCodec::Hevc => hevc(&stream),
             EnhancedCodec::Av1 => av1(&stream),
+            EnhancedCodec::Vp8 => (b"vp08", VPX_RECORD.to_vec(), ivf(&stream, 0)),
+            EnhancedCodec::Vp9 => (b"vp09", VPX_RECORD.to_vec(), ivf(&stream, 2)),
         };
         assert!(pictures.len() >= 90 && pictures[0].0, "{}", pictures.len());
         Self {
             fourcc,
             record,
             pictures,
-            sound: adts(&std::fs::read(&audio).expect("made")),
+            sound: Sound::read(&std::fs::read(&audio).expect("made"), opus),
         }
     }
 
@@ -89,16 +120,19 @@ impl EnhancedClip {
         };
         let config = [head(1, 0), self.record.clone()].concat();
         client.message(6, VIDEO, 0, &config).await.expect("sent");
-        let config = [&[0xaf, 0][..], &AUDIO_SPECIFIC_CONFIG].concat();
-        client.message(4, AUDIO, 0, &config).await.expect("sent");
+        let sound = &self.sound;
+        client
+            .message(4, AUDIO, 0, sound.start)
+            .await
+            .expect("sent");
         let begun = tokio::time::Instant::now();
-        let mut sound = self.sound.iter().cycle().enumerate().peekable();
+        let mut frames = sound.frames.iter().cycle().enumerate().peekable();
+        let sound_ms = |nth: usize| nth as u64 * sound.samples / 48;
         for (nth, (keyframe, data)) in self.pictures.iter().cycle().enumerate() {
             let ms = nth as u64 * 1000 / u64::from(FPS);
             tokio::time::sleep_until(begun + Duration::from_millis(ms)).await;
-            while let Some((count, frame)) = sound.next_if(|(n, _)| *n as u64 * 64 / 3 <= ms) {
-                let at = count as u64 * 64 / 3;
-                let tag = [&[0xaf, 1][..], frame].concat();
+            while let Some((nth, frame)) = frames.next_if(|(nth, _)| sound_ms(*nth) <= ms) {
+                let (at, tag) = (sound_ms(nth), [sound.head, frame].concat());
                 if client.message(4, AUDIO, at as u32, &tag).await.is_err() {
                     return;
                 }
@@ -220,6 +254,57 @@ fn av1(stream: &[u8]) -> (&'static [u8; 4], Vec<u8>, EncodedPictures) {
         }
     }
     (b"av01", record, pictures)
+}
+
+/// VPCodecConfigurationRecord of 8-bit 4:2:0 (VP Codec ISO Media File Format
+/// Binding).
+const VPX_RECORD: [u8; 12] = [1, 0, 0, 0, 0, 30, 0x82, 2, 2, 2, 0, 0];
+
+/// Frames of IVF. A keyframe has the bit of the first byte clear.
+fn ivf(stream: &[u8], bit: u8) -> EncodedPictures {
+    let mut pictures = EncodedPictures::new();
+    let mut rest = &stream[32..];
+    while let Some((head, next)) = rest.split_first_chunk::<12>() {
+        let size = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let (frame, next) = next.split_at(size);
+        pictures.push((frame[0] >> bit & 1 == 0, frame.to_vec()));
+        rest = next;
+    }
+    pictures
+}
+
+impl Sound {
+    fn read(stream: &[u8], opus: bool) -> Self {
+        let ((start, head), frames, samples) = if opus {
+            (OPUS, ogg(stream), 960)
+        } else {
+            (AAC, adts(stream), 1024)
+        };
+        Self {
+            start,
+            head,
+            frames,
+            samples,
+        }
+    }
+}
+
+/// Packets of Ogg (RFC 3533) without the two headers (RFC 7845).
+fn ogg(mut stream: &[u8]) -> Vec<Vec<u8>> {
+    let (mut packets, mut packet) = (Vec::new(), Vec::new());
+    while stream.len() > 27 {
+        let (sizes, mut rest) = stream[27..].split_at(usize::from(stream[26]));
+        for size in sizes {
+            let (piece, tail) = rest.split_at(usize::from(*size));
+            packet.extend_from_slice(piece);
+            rest = tail;
+            if *size < 255 {
+                packets.push(std::mem::take(&mut packet));
+            }
+        }
+        stream = rest;
+    }
+    packets.split_off(2)
 }
 
 /// Frames without their ADTS headers (ISO/IEC 14496-3, section 1.A.2).

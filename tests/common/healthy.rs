@@ -48,7 +48,7 @@ pub fn audio(mark: u32) -> Vec<u8> {
 pub fn mark(unit: &MediaUnit) -> u32 {
     let bytes = match unit {
         MediaUnit::Video(unit) => &unit.data,
-        MediaUnit::Audio(unit) => &unit.aac,
+        MediaUnit::Audio(unit) => &unit.data,
     };
     let mark = bytes.last_chunk().expect("four bytes at the end");
     u32::from_be_bytes(*mark)

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use watchtower_base::stream_name::StreamName;
 use watchtower_domain::agent_status::{AgentBoard, AgentStatus};
-use watchtower_media::hub::{StreamHub, StreamInfo};
+use watchtower_media::hub::{Cadence, StreamHub, StreamInfo};
 use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::picture::Picture;
@@ -39,6 +39,8 @@ struct StreamProbe {
     frame: u64,
     /// Time of the last decoded frame, or of the first unit.
     frame_at: Timestamp,
+    /// Time of the first unit since then.
+    undecoded_since: Option<Timestamp>,
     black_since: Option<Timestamp>,
     units: u64,
     unit_at: Timestamp,
@@ -128,6 +130,7 @@ impl Probes {
             .or_insert_with(|| StreamProbe {
                 frame: 0,
                 frame_at: now,
+                undecoded_since: Some(now),
                 black_since: None,
                 units: info.totals.video_units + info.totals.left_out,
                 unit_at: now,
@@ -137,15 +140,18 @@ impl Probes {
         if units != watched.units {
             watched.units = units;
             watched.unit_at = now;
+            watched.undecoded_since.get_or_insert(now);
         }
         let frame = self.frames.newest(name);
         // An idle stream is not decoded: no frame is expected.
         if self.frames.is_idle(name) {
             watched.frame_at = now;
+            watched.undecoded_since = None;
         }
         if let Some(frame) = frame.as_ref().filter(|frame| frame.seq != watched.frame) {
             watched.frame = frame.seq;
             watched.frame_at = now;
+            watched.undecoded_since = None;
             if is_black(&frame.picture) {
                 watched.black_since.get_or_insert(frame.captured_at);
             } else {
@@ -153,6 +159,9 @@ impl Probes {
             }
         }
         let settings = &self.settings;
+        // Of a screen that comes as it changes a still picture shows nothing:
+        // its transport notices that the publisher is gone.
+        let is_steady = info.cadence == Cadence::Steady;
         let mut tell = |condition, since, after| {
             if lasted(since, now, after) {
                 felt.push((ConditionKey::of_stream(condition, name), since));
@@ -165,17 +174,20 @@ impl Probes {
         if watched.units > 0 {
             // A stream that stopped is reported as frozen.
             let comes = !lasted(watched.unit_at, now, settings.stopped);
-            // A long GOP that is decoded well is no gap.
-            if comes {
-                tell(Condition::Undecoded, watched.frame_at, settings.keyframe);
+            // A long GOP that is decoded well is no gap, nor is a pause before
+            // the newest unit.
+            if let Some(since) = watched.undecoded_since.filter(|_| comes) {
+                tell(Condition::Undecoded, since, settings.keyframe);
             }
-            tell(Condition::Frozen, watched.unit_at, settings.stopped);
+            if is_steady {
+                tell(Condition::Frozen, watched.unit_at, settings.stopped);
+            }
         }
         // Without any decoded frame the condition above applies.
         if let Some(since) = info.unshown_since.filter(|since| watched.frame_at > *since) {
             tell(Condition::Unshown, since, settings.keyframe);
         }
-        if let Some(frame) = frame.filter(|_| watched.black_since.is_none()) {
+        if let Some(frame) = frame.filter(|_| is_steady && watched.black_since.is_none()) {
             let after = if frame.changes.ticking {
                 settings.stopped
             } else {
@@ -290,9 +302,44 @@ mod tests {
                     undecoded.push(nth);
                 }
             }
-            let first = if begins { 59 + 30 } else { 30 };
+            let first = if begins { 60 + 30 } else { 30 };
             assert_eq!(undecoded.first(), Some(&first), "{begins}");
             assert_eq!(undecoded.last(), Some(&119), "{begins}");
+        }
+    }
+
+    #[test]
+    fn a_still_screen_is_a_fault_only_of_a_steady_publisher() {
+        for cadence in [Cadence::Steady, Cadence::OnChange] {
+            let (hub, frames, mut probes) = probes();
+            let name = team();
+            let publisher = hub.publish(&name);
+            publisher.set_cadence(cadence);
+            let mut bus = frames.open(&name, |_| Ok(Bytes::new()));
+            let second = seconds_from_now();
+            let mut felt = Vec::new();
+            // Ten minutes with a picture every two, which is decoded a second
+            // later.
+            for nth in 0..600 {
+                if nth % 120 == 0 {
+                    publisher.push(unit(nth == 0)).expect("ours");
+                }
+                if nth % 120 == 1 {
+                    bus.publish(Picture::grey(64, 64), MediaTime(nth), second(nth));
+                }
+                felt.extend(told(&mut probes, second(nth)));
+            }
+            let expected: &[Condition] = match cadence {
+                Cadence::Steady => &[Condition::Frozen],
+                Cadence::OnChange => &[],
+            };
+            felt.sort_unstable();
+            felt.dedup();
+            assert_eq!(felt, expected, "{cadence:?}");
+            // The transport's word counts for both.
+            drop(publisher);
+            let gone = told(&mut probes, second(700));
+            assert_eq!(gone, [Condition::Gone], "{cadence:?}");
         }
     }
 
@@ -312,7 +359,7 @@ mod tests {
                 undecoded.push(nth);
             }
         }
-        assert_eq!(undecoded, (89 + 30..180).collect::<Vec<i64>>());
+        assert_eq!(undecoded, (90 + 30..180).collect::<Vec<i64>>());
     }
 
     #[test]

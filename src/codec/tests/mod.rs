@@ -20,6 +20,7 @@ use super::session::{DecodeSession, Now};
 use crate::metrics::CodecMetrics;
 
 mod pictures;
+mod web_codecs;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -138,6 +139,32 @@ fn a_keyframe_that_stays_away_is_made_up_for() {
     assert!(widest <= Some(5_500), "{times:?}");
     assert!(times.last() >= Some(&38_500), "{times:?}");
     assert_eq!(bench.metrics.broken_pictures.get(), 0);
+}
+
+#[test]
+fn the_last_change_before_a_still_screen_is_seen() {
+    let clip = units(MOVING, "-t 8.5 -g 20 -sc_threshold 0 -bf 0");
+    let mut full = Bench::new();
+    full.run(&clip, SECOND / 5);
+    let mut bench = Bench::new();
+    bench.run(&clip, 4 * SECOND);
+    assert_eq!(
+        bench.session.due(4 * SECOND),
+        Some(bench.start + 13 * SECOND)
+    );
+    // No unit follows the half second after the last keyframe.
+    for _ in 0..4 {
+        if let Some(due) = bench.session.due(4 * SECOND) {
+            bench.session.publish_due(now(due), 4 * SECOND);
+            bench.note();
+        }
+    }
+    assert_eq!(bench.session.due(4 * SECOND), None);
+    assert_eq!(
+        bench.published.last().map(|frame| frame.pts.ms()),
+        Some(8400)
+    );
+    assert!(bench.last() == full.last());
 }
 
 #[test]

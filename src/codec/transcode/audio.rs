@@ -11,7 +11,7 @@ use ffmpeg_next::software::resampling;
 
 use watchtower_base::stream_name::StreamName;
 use watchtower_media::hub::renditions::{OpusPacket, Renditions};
-use watchtower_media::{AudioUnit, MediaTime, MediaUnit};
+use watchtower_media::{AudioCodec, AudioUnit, MediaTime, MediaUnit};
 
 use super::worker::Transcoder;
 use crate::video::set_extradata;
@@ -52,8 +52,10 @@ impl ToOpus {
 
 impl Transcoder for ToOpus {
     fn unit(&mut self, unit: &MediaUnit, encode: bool) -> Result<(), ff::Error> {
-        let MediaUnit::Audio(unit) = unit else {
-            return Ok(());
+        let unit = match unit {
+            MediaUnit::Audio(unit) if unit.codec == AudioCodec::Aac => unit,
+            // Opus is played as it is, without this rendition.
+            _ => return Ok(()),
         };
         // Late audio is not worth decoding: later frames do not refer to it.
         if !encode {
@@ -116,10 +118,10 @@ impl Aac {
 
     /// Skips a unit that can't be decoded: the next one can be.
     fn decode(&mut self, unit: &AudioUnit, into: &mut VecDeque<f32>) -> Result<(), ff::Error> {
-        if unit.aac.is_empty() || i32::try_from(unit.aac.len()).is_err() {
+        if unit.data.is_empty() || i32::try_from(unit.data.len()).is_err() {
             return Ok(());
         }
-        if let Err(error) = self.decoder.send_packet(&ff::Packet::copy(&unit.aac)) {
+        if let Err(error) = self.decoder.send_packet(&ff::Packet::copy(&unit.data)) {
             tracing::debug!(%error, "failed to decode an audio unit");
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use watchtower_media::hub::renditions::RenditionKind;
-use watchtower_media::{AccessUnit, MediaTime};
+use watchtower_media::{AccessUnit, MediaTime, VideoCodec};
 
 use super::tests::to_h264;
 use crate::clips;
@@ -124,6 +124,7 @@ fn a_rendition_looks_like_its_source_after_a_minute_too() {
     // comes.
     let slow = timed(moving(25, 4), |nth| nth * 1000);
     let reordered = clips::units("testsrc2=s=320x180:r=30:d=60", "-bf 2 -g 250");
+    let web = |codec| clips::web_units("testsrc2=s=320x180:r=25:d=10", codec, "-g 100 -b:v 500k");
     for (what, source) in [
         ("25 a second", even),
         ("60 a second", moving(60, 60)),
@@ -132,6 +133,9 @@ fn a_rendition_looks_like_its_source_after_a_minute_too() {
         ("bunches", bunches),
         ("jumps", jumps),
         ("B-frames", reordered),
+        ("VP8", web(VideoCodec::Vp8)),
+        ("VP9", web(VideoCodec::Vp9)),
+        ("AV1", web(VideoCodec::Av1)),
     ] {
         let rendition = to_h264(&source, RenditionKind::Video, None);
         assert!(

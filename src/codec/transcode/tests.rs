@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use watchtower_base::stream_name::StreamName;
 use watchtower_media::hub::renditions::{OpusPacket, RenditionKind};
 use watchtower_media::hub::{Received, Subscriber};
-use watchtower_media::{AccessUnit, AudioUnit, MediaTime, MediaUnit, VideoConfig};
+use watchtower_media::{AccessUnit, AudioCodec, AudioUnit, MediaTime, MediaUnit, VideoConfig};
 
 use super::audio::ToOpus;
 use super::video::ToH264;
@@ -50,8 +50,9 @@ fn read_sound(path: &Path) -> Vec<AudioUnit> {
         AudioUnit {
             // Rounded to whole milliseconds, as in RTMP.
             pts: MediaTime::from_ms(ticks.rescale(time_base, (1, 1000))),
+            codec: AudioCodec::Aac,
             config: config.clone(),
-            aac: Bytes::copy_from_slice(packet.data().expect("a payload")),
+            data: Bytes::copy_from_slice(packet.data().expect("a payload")),
         }
     };
     input.packets().map(unit).collect()

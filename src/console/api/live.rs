@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use watchtower_analysts::budget::Standing;
 use watchtower_base::stream_name::StreamName;
 use watchtower_domain::agent_status::AgentStatus;
-use watchtower_media::hub::{StreamInfo, StreamRates};
+use watchtower_media::hub::{Cadence, StreamInfo, StreamRates};
 use watchtower_screen::redact::RedactedFrame;
 
 use crate::http::list::List;
@@ -44,6 +44,7 @@ pub(crate) struct StreamShown {
     bytes: u64,
     /// Rates over the last 5 s; null without a publisher, and while unmeasured.
     rates: Option<RatesShown>,
+    cadence: CadenceShown,
     /// Newest decoded picture.
     frame: Option<FrameShown>,
 }
@@ -68,6 +69,24 @@ impl StreamState {
     }
 }
 
+/// Cadence of the pictures: `steady` at a constant frame rate, `on_change` as
+/// the screen changes, where no picture means a still screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum CadenceShown {
+    Steady,
+    OnChange,
+}
+
+impl From<Cadence> for CadenceShown {
+    fn from(cadence: Cadence) -> Self {
+        match cadence {
+            Cadence::Steady => Self::Steady,
+            Cadence::OnChange => Self::OnChange,
+        }
+    }
+}
+
 /// Rates at which a stream arrives.
 #[derive(Debug, Serialize, ToSchema)]
 struct RatesShown {
@@ -75,7 +94,8 @@ struct RatesShown {
     bits_per_second: u64,
     frames_per_second: f64,
     /// Distance of the newest two keyframes, or the time since the newest if
-    /// that is longer; null before it is known.
+    /// that is longer; null before it is known, and where keyframes come on
+    /// request.
     keyframe_interval_ms: Option<u64>,
 }
 
@@ -120,6 +140,7 @@ pub(crate) async fn streams(State(state): State<AppState>) -> Json<List<StreamSh
             keyframes: info.totals.keyframes,
             bytes: info.totals.bytes,
             rates: info.rates.map(RatesShown::from),
+            cadence: info.cadence.into(),
             frame: frame.map(|frame| FrameShown {
                 seq: frame.seq,
                 pts_ms: frame.pts.ms(),

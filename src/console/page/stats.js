@@ -48,17 +48,19 @@ function latency(stream, now) {
 const rate = (bits) => (bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mb/s` : `${Math.round(bits / 1e3)} kb/s`);
 
 /** @param {StreamStats} stream @param {number} now @returns {Row[]} */
-function rows({ name, rates, width, height, codec }, now) {
+function rows({ name, rates, width, height, codec, cadence }, now) {
+  // Where pictures come as the screen changes, none means a still screen.
+  const steady = cadence !== 'on_change';
   const seconds = rates?.keyframe_interval_ms == null ? null : rates.keyframe_interval_ms / 1000;
   const late = latency(name, now);
   return [
     {
       label: 'Bitrate', value: rates ? rate(rates.bits_per_second) : '–',
-      ...(rates && rates.bits_per_second === 0 && { health: 'down', reason: 'Nothing arrives from the publisher.' }),
+      ...(steady && rates && rates.bits_per_second === 0 && { health: 'down', reason: 'Nothing arrives from the publisher.' }),
     },
     {
       label: 'Frame rate', value: rates ? `${rates.frames_per_second.toFixed(1)} fps` : '–',
-      ...(rates && rates.frames_per_second < 1 && { health: 'degraded', reason: 'Less than one picture a second: what is shown for a moment is missed.' }),
+      ...(steady && rates && rates.frames_per_second < 1 && { health: 'degraded', reason: 'Less than one picture a second: what is shown for a moment is missed.' }),
     },
     {
       label: 'Resolution', value: width && height ? `${width}×${height}` : '–',

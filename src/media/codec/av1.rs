@@ -1,15 +1,159 @@
-//! AV1CodecConfigurationRecord (AV1 in ISOBMFF, section 2.3) and the fields
-//! used of its sequence header (AV1 specification, section 5.5).
+//! AV1CodecConfigurationRecord (AV1 in ISOBMFF, section 2.3), the fields used of
+//! its sequence header (AV1 specification, section 5.5), and streams without a
+//! record.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::codec::bits::Bits;
 use crate::codec::config_record::BadConfig;
-use crate::{Playback, VideoCodec, VideoConfig, is_size};
+use crate::codec::vpx::BadFrame;
+use crate::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig, is_size};
 
 /// Marker bit and version 1.
 const HEAD: u8 = 0x81;
+/// Highest level, "maximum parameters", and 4:2:0 of a record made here:
+/// decoders read the sequence header.
+const ANY_LEVEL: u8 = 31;
+const SUBSAMPLED: u8 = 0x0c;
 const OBU_SEQUENCE_HEADER: u8 = 1;
+const OBU_FRAME_HEADER: u8 = 3;
+const OBU_FRAME: u8 = 6;
+const KEY_FRAME: u32 = 0;
+const NAME: &str = "AV1";
+
+/// Reader of one publisher's temporal units in the low-overhead format, whose
+/// configuration is in them, as by RTP.
+#[derive(Debug)]
+pub struct Av1Reader {
+    config: Option<Arc<VideoConfig>>,
+    needs_keyframe: bool,
+}
+
+impl Default for Av1Reader {
+    fn default() -> Self {
+        Self {
+            config: None,
+            needs_keyframe: true,
+        }
+    }
+}
+
+impl Av1Reader {
+    /// True if a keyframe is awaited, so that one may be requested.
+    pub fn needs_keyframe(&self) -> bool {
+        self.needs_keyframe
+    }
+
+    /// Marks a loss: units before the next keyframe are rejected.
+    pub fn lost(&mut self) {
+        self.needs_keyframe = true;
+    }
+
+    /// Access unit of a temporal unit; after a broken one those before the next
+    /// keyframe are rejected.
+    pub fn unit(
+        &mut self,
+        pts: MediaTime,
+        dts: MediaTime,
+        data: Bytes,
+    ) -> Result<AccessUnit, BadFrame> {
+        let read = self.read(&data);
+        self.needs_keyframe = read.is_err();
+        let (keyframe, config) = read?;
+        Ok(AccessUnit {
+            pts,
+            dts,
+            keyframe,
+            config,
+            data,
+        })
+    }
+
+    fn read(&mut self, unit: &[u8]) -> Result<(bool, Arc<VideoConfig>), BadFrame> {
+        let mut header = None;
+        let mut keyframe = None;
+        let mut rest = unit;
+        while !rest.is_empty() {
+            let (obu, next) = Obu::read(rest).ok_or(BadFrame::Truncated(NAME))?;
+            match obu.kind {
+                OBU_SEQUENCE_HEADER => header = Some(obu.payload),
+                OBU_FRAME_HEADER | OBU_FRAME if keyframe.is_none() => {
+                    let shown = is_shown_keyframe(obu.payload);
+                    keyframe = Some(shown.ok_or(BadFrame::Truncated(NAME))?);
+                }
+                _ => {}
+            }
+            rest = next;
+        }
+        // A keyframe begins a coded video sequence, with its header.
+        let keyframe = keyframe.ok_or(BadFrame::Truncated(NAME))? && header.is_some();
+        if self.needs_keyframe && !keyframe {
+            return Err(BadFrame::NoKeyframe(NAME));
+        }
+        if let Some(header) = header {
+            let record = record(header);
+            if self
+                .config
+                .as_ref()
+                .is_none_or(|known| known.record != record)
+            {
+                let config = parse_config(&record).map_err(|_| BadFrame::Sequence)?;
+                self.config = Some(Arc::new(config));
+            }
+        }
+        let config = self.config.clone();
+        Ok((keyframe, config.ok_or(BadFrame::NoKeyframe(NAME))?))
+    }
+}
+
+/// Record of a sequence header.
+fn record(header: &[u8]) -> Bytes {
+    let profile = header.first().map_or(0, |byte| byte >> 5);
+    let mut record = vec![HEAD, profile << 5 | ANY_LEVEL, SUBSAMPLED, 0];
+    record.push(OBU_SEQUENCE_HEADER << 3 | 2);
+    let mut size = header.len();
+    while size > 0x7f {
+        record.push(size as u8 & 0x7f | 0x80);
+        size >>= 7;
+    }
+    record.push(size as u8);
+    record.extend(header);
+    record.into()
+}
+
+/// True for the header of a keyframe that is shown (section 5.9.2), unless it
+/// is cut short.
+fn is_shown_keyframe(header: &[u8]) -> Option<bool> {
+    let mut bits = Bits::new(header);
+    if bits.flag()? {
+        return Some(false); // show_existing_frame
+    }
+    Some(bits.read(2)? == KEY_FRAME && bits.flag()?)
+}
+
+/// Open bitstream unit (section 5.3).
+struct Obu<'a> {
+    kind: u8,
+    payload: &'a [u8],
+}
+
+impl<'a> Obu<'a> {
+    /// First unit, and what follows it.
+    fn read(units: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (head, rest) = units.split_first()?;
+        let (kind, extended, sized) = (head >> 3 & 0xf, head & 4 != 0, head & 2 != 0);
+        let rest = if extended { rest.get(1..)? } else { rest };
+        let (size, rest) = if sized {
+            leb128(rest)?
+        } else {
+            (rest.len(), rest)
+        };
+        let (payload, next) = rest.split_at_checked(size)?;
+        Some((Self { kind, payload }, next))
+    }
+}
 
 pub(crate) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     let (head, units) = record
@@ -32,20 +176,12 @@ pub(crate) fn parse_config(record: &Bytes) -> Result<VideoConfig, BadConfig> {
     })
 }
 
-/// Payload of the first sequence header among OBUs (section 5.3).
+/// Payload of the first sequence header among OBUs.
 fn sequence_header(mut units: &[u8]) -> Option<&[u8]> {
     loop {
-        let (head, rest) = units.split_first()?;
-        let (kind, extended, sized) = (head >> 3 & 0xf, head & 4 != 0, head & 2 != 0);
-        let rest = if extended { rest.get(1..)? } else { rest };
-        let (size, rest) = if sized {
-            leb128(rest)?
-        } else {
-            (rest.len(), rest)
-        };
-        let (payload, next) = rest.split_at_checked(size)?;
-        if kind == OBU_SEQUENCE_HEADER {
-            return Some(payload);
+        let (obu, next) = Obu::read(units)?;
+        if obu.kind == OBU_SEQUENCE_HEADER {
+            return Some(obu.payload);
         }
         units = next;
     }
@@ -136,6 +272,40 @@ mod tests {
         }
     }
 
+    /// OBU of a kind with its size.
+    fn obu(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut unit = vec![kind << 3 | 2, payload.len() as u8];
+        unit.extend(payload);
+        unit
+    }
+
+    #[test]
+    fn stream_without_a_record_is_read_by_its_sequence_headers() {
+        let header = obu(OBU_SEQUENCE_HEADER, &hex("000000043cffbcdaf90040"));
+        let key = [&header[..], &obu(OBU_FRAME, &[0x10, 0])].concat();
+        let inter = obu(OBU_FRAME, &[0x30, 0]);
+        let shown_again = obu(OBU_FRAME_HEADER, &[0x80]);
+        let mut reader = Av1Reader::default();
+        let mut read = |unit: &[u8]| {
+            let at = MediaTime(0);
+            let unit = reader.unit(at, at, Bytes::copy_from_slice(unit))?;
+            Ok((unit.keyframe, unit.config.width, unit.config.height))
+        };
+        assert_eq!(read(&inter), Err(BadFrame::NoKeyframe(NAME)));
+        assert_eq!(read(&key), Ok((true, 320, 240)));
+        assert_eq!(read(&inter), Ok((false, 320, 240)));
+        assert_eq!(read(&shown_again), Ok((false, 320, 240)));
+        assert_eq!(read(&key[..key.len() - 1]), Err(BadFrame::Truncated(NAME)));
+        assert_eq!(read(&inter), Err(BadFrame::NoKeyframe(NAME)));
+        let broken = [
+            &obu(OBU_SEQUENCE_HEADER, &[0])[..],
+            &obu(OBU_FRAME, &[0x10, 0]),
+        ]
+        .concat();
+        assert_eq!(read(&broken), Err(BadFrame::Sequence));
+        assert_eq!(read(&key), Ok((true, 320, 240)));
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
@@ -143,6 +313,10 @@ mod tests {
             record.extend(&bytes);
             let _ = parse_config(&record.into());
             let _ = picture_size(&bytes);
+            let at = MediaTime(0);
+            if let Ok(unit) = Av1Reader::default().unit(at, at, bytes.into()) {
+                prop_assert!(unit.keyframe && is_size(unit.config.width, unit.config.height));
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub enum BadConfig {
     NoParameterSets(&'static str),
     #[error("invalid {0} sequence parameter set")]
     Sps(&'static str),
+    #[error("{0} has no configuration record: its frames describe themselves")]
+    InBand(&'static str),
 }
 
 pub fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoConfig, BadConfig> {
@@ -20,6 +22,7 @@ pub fn parse_config(codec: VideoCodec, record: &Bytes) -> Result<VideoConfig, Ba
         VideoCodec::H264 => avc::parse_config(record),
         VideoCodec::Hevc => hevc::parse_config(record),
         VideoCodec::Av1 => av1::parse_config(record),
+        VideoCodec::Vp8 | VideoCodec::Vp9 => Err(BadConfig::InBand(codec.as_str())),
     }
 }
 

@@ -39,7 +39,7 @@ use watchtower_base::sync::Locked as _;
 use crate::{MediaUnit, VideoConfig};
 pub use refusals::RejectedPublisher;
 use statistics::RateMeter;
-pub use statistics::{StreamRates, Totals};
+pub use statistics::{Cadence, StreamRates, Totals};
 use subscriber::Cursor;
 pub use subscriber::{Received, Subscriber};
 
@@ -138,6 +138,7 @@ pub struct StreamInfo {
     pub totals: Totals,
     /// Rates of its publisher; `None` without one, and while unmeasured.
     pub rates: Option<StreamRates>,
+    pub cadence: Cadence,
     /// Configuration of the newest picture.
     pub video: Option<Arc<VideoConfig>>,
     /// Time since which its publisher is gone.
@@ -440,6 +441,7 @@ impl HubStream {
                 Some(_) => None,
                 None => window.session.meter.rates(Instant::now()),
             },
+            cadence: window.session.meter.cadence,
             video,
             lost_since: window.session.lost.map(|(_, since)| since),
             paused_since: window.session.paused,

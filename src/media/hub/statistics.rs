@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use watchtower_base::sync::Locked as _;
+
+use super::Publisher;
 use crate::{MediaTime, MediaUnit};
 
 /// Interval of the samples that rates are computed from.
@@ -15,6 +18,29 @@ const SPAN: Duration = Duration::from_secs(5);
 /// Wait for a second keyframe after which the stream counts as having none:
 /// longer than OBS' default interval of 8.3 s.
 const NO_KEYFRAME: Duration = Duration::from_secs(10);
+
+/// Cadence of a publisher's pictures, and so the meaning of a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cadence {
+    /// Constant frame rate with regular keyframes, as encoders send by RTMP: a
+    /// pause is a fault.
+    #[default]
+    Steady,
+    /// Pictures when the screen changes, and keyframes on request, as browsers
+    /// send by WebRTC: a pause is a still screen. Only the transport knows
+    /// whether the publisher is there; it drops its [`Publisher`] if not.
+    OnChange,
+}
+
+impl Publisher {
+    /// Sets the cadence of this publisher's pictures, steady by default.
+    pub fn set_cadence(&self, cadence: Cadence) {
+        let mut window = self.stream.window.locked();
+        if self.holds(&window) {
+            window.session.meter.cadence = cadence;
+        }
+    }
+}
 
 /// Totals since the stream began, over all its publishers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,13 +60,15 @@ pub struct StreamRates {
     pub bits_per_second: u64,
     pub pictures_per_second: f64,
     /// Distance of the newest two keyframes, or the time since the newest if
-    /// that is longer; `None` before it is known.
+    /// that is longer; `None` before it is known, and where keyframes come on
+    /// request.
     pub keyframe_interval: Option<Duration>,
 }
 
 /// Meter of what one publisher sends.
 #[derive(Debug, Default)]
 pub(super) struct RateMeter {
+    pub(super) cadence: Cadence,
     /// Counts at a time, the oldest first: one from before the span, and those
     /// within it.
     samples: VecDeque<(Instant, Counts)>,
@@ -91,6 +119,7 @@ impl RateMeter {
         let bits = (self.counts.bytes - before.bytes) as f64 * 8.0;
         let waited = self.keyframe.map(|(at, _)| now.duration_since(at));
         let keyframe_interval = match (self.interval, waited) {
+            _ if self.cadence == Cadence::OnChange => None,
             (Some(interval), Some(waited)) => Some(interval.max(waited)),
             (None, Some(waited)) => (waited >= NO_KEYFRAME).then_some(waited),
             (_, None) => None,
@@ -108,8 +137,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::AudioUnit;
     use crate::hub::tests::unit;
+    use crate::{AudioCodec, AudioUnit};
 
     fn video(ms: i64, keyframe: bool) -> MediaUnit {
         unit(ms, keyframe, 1000)
@@ -150,8 +179,9 @@ mod tests {
         let silent = meter.rates(end).unwrap();
         let audio = AudioUnit {
             pts: MediaTime::default(),
+            codec: AudioCodec::Aac,
             config: Bytes::new(),
-            aac: Bytes::from(vec![0; 10_000]),
+            data: Bytes::from(vec![0; 10_000]),
         };
         meter.add(&MediaUnit::Audio(audio), end);
         let now = meter.rates(end).unwrap();
@@ -173,6 +203,15 @@ mod tests {
         let interval = |seconds| after(seconds, u64::MAX, 0).1.unwrap().keyframe_interval;
         assert_eq!(interval(9), None);
         assert_eq!(interval(30), Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn keyframes_on_request_have_no_interval() {
+        let (mut meter, rates) = after(30, 100, 30);
+        assert!(rates.unwrap().keyframe_interval.is_some());
+        meter.cadence = Cadence::OnChange;
+        let end = meter.samples.back().unwrap().0 + Duration::from_secs(30);
+        assert_eq!(meter.rates(end).unwrap().keyframe_interval, None);
     }
 
     #[test]

@@ -156,8 +156,9 @@ async fn a_stream_whose_publisher_stays_away_ends() {
 fn sound(ms: i64) -> MediaUnit {
     MediaUnit::Audio(crate::AudioUnit {
         pts: MediaTime::from_ms(ms),
+        codec: crate::AudioCodec::Aac,
         config: Bytes::new(),
-        aac: Bytes::from_static(b"aac"),
+        data: Bytes::from_static(b"aac"),
     })
 }
 

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use watchtower::base::stream_name::StreamName;
+use watchtower::media::hub::Publisher;
 use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::{OpusPacket, Renditions};
-use watchtower::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
+use watchtower::media::{AccessUnit, AudioCodec, AudioUnit, MediaTime, MediaUnit, VideoConfig};
 
 pub(crate) const FPS: u32 = 30;
 const OPUS_PACKET: Duration = Duration::from_millis(20);
 
 pub(crate) struct Clip {
     pub(crate) units: Vec<AccessUnit>,
-    opus: Vec<Bytes>,
+    pub(crate) opus: Vec<Bytes>,
 }
 
 /// Options of the clip; the rest is as OBS sends it.
@@ -231,8 +232,35 @@ impl Clip {
     ) -> Playing {
         let name = StreamName::new(name).expect("valid");
         let publisher = hub.publish(&name);
-        let clip = Arc::clone(self);
         let renditions = renditions.clone();
+        self.run(publisher, move |_, packet| {
+            renditions.push_audio(&name, packet);
+        })
+    }
+
+    /// Like [`play`](Self::play), but with the sound as the publisher's own.
+    pub(crate) fn play_opus(self: &Arc<Self>, hub: &StreamHub, name: &str) -> Playing {
+        let name = StreamName::new(name).expect("valid");
+        self.run(
+            hub.publish(&name),
+            |publisher, OpusPacket { pts, packet }| {
+                // Another publisher ends the pictures, too.
+                let _ = publisher.push(MediaUnit::Audio(AudioUnit {
+                    pts,
+                    codec: AudioCodec::Opus,
+                    config: Bytes::new(),
+                    data: packet,
+                }));
+            },
+        )
+    }
+
+    fn run(
+        self: &Arc<Self>,
+        publisher: Publisher,
+        push_audio: impl Fn(&Publisher, OpusPacket) + Send + 'static,
+    ) -> Playing {
+        let clip = Arc::clone(self);
         let task = tokio::spawn(async move {
             let start = tokio::time::Instant::now();
             let length = i64::try_from(clip.units.len()).expect("short") * 90_000 / i64::from(FPS);
@@ -257,7 +285,7 @@ impl Clip {
                     let packet = clip.opus[audio % clip.opus.len()].clone();
                     let pts = MediaTime::from_ms(20 * audio as i64);
                     audio += 1;
-                    renditions.push_audio(&name, OpusPacket { pts, packet });
+                    push_audio(&publisher, OpusPacket { pts, packet });
                 }
             }
         });

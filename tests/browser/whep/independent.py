@@ -1,4 +1,5 @@
-"""An independent WHEP client (aiortc): counts what it decrypts and decodes.
+"""An independent WHEP client (aiortc): counts what it decrypts and decodes, and
+notes the SHA-256 of each packet of sound.
 
 usage: independent.py URL SECONDS
 
@@ -7,13 +8,26 @@ It leaves when it has seen and heard enough, or after so many seconds.
 
 import array
 import asyncio
+import hashlib
 import json
 import sys
 import urllib.error
 import urllib.request
 
 import av
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+
+payloads = []
+handle = RTCRtpReceiver._handle_rtp_packet
+
+
+async def noting(self, packet, arrival_time_ms):
+    if self._track.kind == "audio":
+        payloads.append(hashlib.sha256(packet.payload).hexdigest())
+    await handle(self, packet, arrival_time_ms)
+
+
+RTCRtpReceiver._handle_rtp_packet = noting
 
 
 async def main(url, seconds):
@@ -55,7 +69,7 @@ async def main(url, seconds):
     await connection.close()
     for taker in takers:
         taker.cancel()
-    print(json.dumps(seen))
+    print(json.dumps({**seen, "payloads": payloads}))
 
 
 asyncio.run(main(sys.argv[1], float(sys.argv[2])))

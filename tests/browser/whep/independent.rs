@@ -5,11 +5,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use crate::whep::clip::Recipe;
 use crate::whep::server::WhepServer;
+
+fn sha256(packet: &Bytes) -> String {
+    format!("{:x}", Sha256::digest(packet))
+}
 
 /// Python with aiortc: Debian's own, or the first found.
 async fn python() -> &'static str {
@@ -34,7 +40,7 @@ async fn an_independent_client_decrypts_and_decodes() {
         ..Recipe::default()
     };
     let clip = Arc::new(recipe.make());
-    let _playing = clip.play(&server.hub, &server.renditions, "team");
+    let _playing = clip.play_opus(&server.hub, "team");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let output = Command::new(python().await)
         .arg(concat!(
@@ -49,12 +55,20 @@ async fn an_independent_client_decrypts_and_decodes() {
         .expect("Python runs");
     assert!(output.status.success(), "{output:?}");
     let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    println!("{seen}");
+    let payloads = seen["payloads"].as_array().expect("hashes");
+    println!("{} packets of sound", payloads.len());
     let count = |what: &str| seen[what].as_u64().expect("a count");
     assert!(count("video") > 90, "{seen}");
     assert_eq!(count("width"), 640);
     assert!(count("audio") > 120, "{seen}");
     assert!(count("loudest") > 500, "{seen}");
+    // The publisher's Opus as it was sent, without a gap.
+    let sent: Vec<String> = clip.opus.iter().map(sha256).collect();
+    let first = sent.iter().position(|hash| payloads[0] == hash.as_str());
+    let first = first.expect("a packet that was sent");
+    for (nth, seen) in payloads.iter().enumerate() {
+        assert_eq!(*seen, sent[(first + nth) % sent.len()], "{nth}");
+    }
     // It leaves without a WHEP request.
     server.wait_for("watchtower_viewers", 0.0, 10).await;
 }
