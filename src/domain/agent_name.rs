@@ -13,3 +13,19 @@ pub fn is_agent_name(name: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_for_files_labels_and_panes() {
+        for good in ["SecOps", "a", "team_2-b", &"x".repeat(32)] {
+            assert!(is_agent_name(good), "{good}");
+        }
+        for bad in ["", "a b", "../secops", "naïve", "a.b", &"x".repeat(33)] {
+            assert!(!is_agent_name(bad), "{bad}");
+        }
+        assert_eq!(log_name("SecOps"), "secops.log");
+    }
+}

@@ -268,3 +268,141 @@ impl AgentBoard {
         self.inner.agents.locked()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn enabled(name: &str) -> AgentStatus {
+        AgentStatus {
+            enabled: true,
+            state: "starting".to_owned(),
+            ..AgentStatus::new(name, "offline", "rules")
+        }
+    }
+
+    fn status(board: &AgentBoard, name: &str) -> AgentStatus {
+        let mut agents = board.agents().into_iter();
+        agents.find(|status| status.name == name).expect("known")
+    }
+
+    fn names(board: &AgentBoard) -> Vec<String> {
+        let agents = board.agents().into_iter();
+        agents.map(|status| status.name).collect()
+    }
+
+    #[test]
+    fn states_are_told_once_and_end_an_outage() {
+        let board = AgentBoard::new(vec![enabled("SecOps"), enabled("DevOps")]);
+        let changes = board.changes();
+        board.say("SecOps", "waiting");
+        board.say("SecOps", "waiting");
+        board.say("nobody", "waiting");
+        assert_eq!(*changes.borrow(), 1);
+        assert_eq!(status(&board, "SecOps").state, "waiting");
+        assert_eq!(status(&board, "DevOps").state, "starting");
+
+        board.failed("SecOps");
+        assert_eq!(*changes.borrow(), 2);
+        assert!(status(&board, "SecOps").failed_since.is_some());
+        assert!(status(&board, "DevOps").failed_since.is_none());
+        board.say("SecOps", "waiting");
+        assert_eq!(*changes.borrow(), 3);
+        assert!(status(&board, "SecOps").failed_since.is_none());
+    }
+
+    #[test]
+    fn answers_end_the_wait_and_failures_do_not() {
+        let board = AgentBoard::new(vec![enabled("SecOps"), enabled("DevOps")]);
+        board.wanting("SecOps");
+        board.looked("SecOps", "rate_limited", 0);
+        let failing = status(&board, "SecOps");
+        assert_eq!((failing.looks, failing.findings), (1, 0));
+        assert_eq!(failing.last_outcome, Some("rate_limited"));
+        assert!(failing.wanting_since.is_some() && failing.failing_since.is_some());
+        assert!(failing.answering_since.is_none());
+
+        board.looked("SecOps", "findings", 2);
+        board.looked("SecOps", "nothing", 0);
+        board.unshown("SecOps", 3);
+        board.unshown("SecOps", 4);
+        let answering = status(&board, "SecOps");
+        assert_eq!((answering.looks, answering.findings), (3, 2));
+        assert_eq!(answering.unshown, 7);
+        assert!(answering.wanting_since.is_none() && answering.failing_since.is_none());
+        assert!(answering.answering_since.is_some());
+        let other = status(&board, "DevOps");
+        assert_eq!((other.looks, other.unshown), (0, 0));
+        assert!(other.wanting_since.is_none());
+    }
+
+    #[test]
+    fn new_panel_keeps_the_counts_of_those_that_stay() {
+        let disabled = AgentStatus::new("AISec", "offline", "rules");
+        let board = AgentBoard::new(vec![enabled("SecOps"), enabled("DevOps"), disabled]);
+        board.looked("SecOps", "findings", 5);
+        board
+            .remote("Elsewhere", "openai", "one")
+            .expect("admitted");
+        board.remote("later", "openai", "one").expect("admitted");
+        let changes = board.changes();
+        let before = *changes.borrow();
+
+        let moved = AgentStatus {
+            provider: "gemini".to_owned(),
+            model: "flash".to_owned(),
+            interval_ms: 7000,
+            streams: vec!["team".to_owned()],
+            ..enabled("SecOps")
+        };
+        board.restaff(vec![moved, enabled("AISec"), enabled("Later")]);
+        assert_eq!(*changes.borrow(), before + 1);
+        // A remote analyst gives way to a local one of its name.
+        assert_eq!(names(&board), ["SecOps", "AISec", "Later", "Elsewhere"]);
+        let stays = status(&board, "SecOps");
+        assert_eq!((stays.looks, stays.findings), (1, 5));
+        assert_eq!(
+            (stays.provider.as_str(), stays.model.as_str()),
+            ("gemini", "flash")
+        );
+        assert_eq!((stays.interval_ms, stays.streams.len()), (7000, 1));
+        assert!(stays.enabled);
+        // It was disabled: it begins anew.
+        assert_eq!(status(&board, "AISec").state, "starting");
+    }
+
+    #[test]
+    fn remote_analysts_take_no_name_of_a_local_one() {
+        let disabled = AgentStatus::new("AISec", "offline", "rules");
+        let board = AgentBoard::new(vec![enabled("SecOps"), disabled]);
+        assert_eq!(
+            board.remote("secops", "openai", "one"),
+            Err(NotAdmitted::Ours)
+        );
+        let changes = board.changes();
+        assert_eq!(board.remote("aisec", "openai", "one"), Ok(()));
+        assert_eq!(*changes.borrow(), 1);
+        // Known: its model changes, which is no change of state.
+        assert_eq!(board.remote("AISEC", "openai", "two"), Ok(()));
+        assert_eq!(*changes.borrow(), 1);
+        assert_eq!(names(&board), ["SecOps", "aisec"]);
+        assert_eq!(status(&board, "aisec").model, "two");
+        assert_eq!(status(&board, "aisec").state, "remote");
+
+        board.reported("AIsec");
+        board.reported("AIsec");
+        board.reported("SecOps");
+        assert_eq!(status(&board, "aisec").findings, 2);
+        assert!(status(&board, "aisec").last_seen.is_some());
+        assert_eq!(status(&board, "SecOps").findings, 0);
+
+        for nth in 1..MOST_REMOTE {
+            assert_eq!(board.remote(&format!("r{nth}"), "openai", "one"), Ok(()));
+        }
+        assert_eq!(
+            board.remote("one-more", "openai", "one"),
+            Err(NotAdmitted::Full)
+        );
+        assert_eq!(board.remote("r1", "openai", "two"), Ok(()));
+    }
+}

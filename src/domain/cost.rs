@@ -63,3 +63,18 @@ impl AnswerOutcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_named_apart() {
+        let names: std::collections::BTreeSet<_> = AnswerOutcome::ALL
+            .iter()
+            .map(|outcome| outcome.as_str())
+            .collect();
+        assert_eq!(names.len(), AnswerOutcome::ALL.len());
+        assert_eq!(AnswerOutcome::NoAnswer.as_str(), "no_answer");
+    }
+}

@@ -418,6 +418,99 @@ mod tests {
     }
 
     #[test]
+    fn techniques_are_known_by_their_form() {
+        for good in ["T1552", "T1552.001"] {
+            assert!(is_technique(good), "{good}");
+        }
+        for bad in [
+            "",
+            "1552",
+            "T155",
+            "T15520",
+            "T1552.",
+            "T1552.01",
+            "T155x.001",
+            "T1552.00x",
+        ] {
+            assert!(!is_technique(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn categories_are_written_as_they_are_read() {
+        for category in Category::ALL {
+            let written = serde_json::to_value(category).unwrap();
+            assert_eq!(written, category.as_str());
+            assert_eq!(written, category.to_string());
+        }
+        assert_eq!(format!("{:>8}", Category::Policy), "  policy");
+    }
+
+    #[test]
+    fn places_are_those_of_proof_the_best_first() {
+        let piece = |quote: &str, grounded, at: Option<u16>| Evidence {
+            quote: quote.to_owned(),
+            bounds: at.map(|at| [at, at, at + 10, at + 10]),
+            grounded,
+        };
+        let observation = Observation {
+            severity: Severity::High,
+            confidence: 0.5,
+            category: Category::Intrusion,
+            title: String::new(),
+            detail: String::new(),
+            evidence: vec![
+                piece("unchecked", None, Some(1)),
+                piece("short", Some(true), Some(2)),
+                piece("invented", Some(false), Some(3)),
+                piece("no place is known of it", Some(true), None),
+                piece("found and longer", Some(true), Some(4)),
+            ],
+            mitre: Vec::new(),
+            recommended_action: String::new(),
+        };
+        let tops: Vec<_> = observation.places().iter().map(|place| place[0]).collect();
+        assert_eq!(tops, [4, 2, 1]);
+    }
+
+    #[test]
+    fn overlong_texts_are_cut_at_whole_characters() {
+        let long = |length| "é".repeat(length);
+        let mut finding = Finding::sample();
+        finding.title = long(MOST_TITLE);
+        finding.detail = long(MOST_TEXT + 1);
+        let piece = Evidence {
+            quote: long(MOST_QUOTE + 5),
+            bounds: None,
+            grounded: None,
+        };
+        finding.evidence = vec![piece; MOST_ITEMS + 1];
+        finding.mitre = vec!["T1552".to_owned(); MOST_ITEMS + 1];
+        finding.bound();
+        assert_eq!(finding.title, long(MOST_TITLE));
+        assert_eq!(finding.detail, long(MOST_TEXT - 1) + "…");
+        assert_eq!(finding.evidence.len(), MOST_ITEMS);
+        assert_eq!(finding.evidence[0].quote, long(MOST_QUOTE - 1) + "…");
+        assert_eq!(finding.mitre.len(), MOST_ITEMS);
+    }
+
+    #[test]
+    fn places_have_four_thousandths() {
+        for (schema, kinds) in [
+            (box_of_thousandths(), serde_json::json!("array")),
+            (box_or_null(), serde_json::json!(["array", "null"])),
+        ] {
+            let schema = serde_json::to_value(schema).unwrap();
+            assert_eq!(schema["type"], kinds);
+            assert_eq!(
+                (&schema["minItems"], &schema["maxItems"]),
+                (&4.into(), &4.into())
+            );
+            assert_eq!(schema["items"]["maximum"], 1000);
+        }
+    }
+
+    #[test]
     fn a_finding_is_written_as_the_contract_says() {
         let observation = Observation {
             severity: Severity::High,

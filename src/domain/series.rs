@@ -157,6 +157,31 @@ mod tests {
         assert_eq!(shown(1240.0, Unit::PerSecond), "1240/s");
         assert_eq!(shown(99.5, Unit::Usd), "$99.5");
         assert_eq!(shown(48.0, Unit::None), "48");
+        // At the borders between units.
+        for (seconds, text) in [
+            (0.001, "1 ms"),
+            (1.0, "1 s"),
+            (119.0, "119 s"),
+            (120.0, "2 min"),
+            (7200.0, "2 h"),
+            (172_800.0, "2 d"),
+        ] {
+            assert_eq!(shown(seconds, Unit::Seconds), text);
+        }
+        for (size, text) in [
+            (999.0, "999 B"),
+            (1e3, "1 kB"),
+            (1e6, "1 MB"),
+            (1e9, "1 GB"),
+            (1e12, "1 TB"),
+        ] {
+            assert_eq!(shown(size, Unit::Bytes), text);
+        }
+        // Tiny and huge values are not lost by rounding.
+        assert_eq!(shown(1e-9, Unit::None), "0.000000001");
+        assert_eq!(shown(0.123_456_78, Unit::None), "0.123457");
+        assert_eq!(shown(1.000_4, Unit::None), "1");
+        assert_eq!(shown(f64::MAX, Unit::None), f64::MAX.to_string());
     }
 
     #[test]

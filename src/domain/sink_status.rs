@@ -121,3 +121,38 @@ impl SinkBoard {
         self.rows.locked()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_changed_and_removed_by_name() {
+        let board = SinkBoard::default();
+        board.add(Delivery::new("siem", "syslog", 0, 0));
+        board.add(Delivery::new("chat", "webhook", 0, 0));
+        board.update("chat", |row| row.delivered = 3);
+        board.update("nobody", |row| row.delivered = 9);
+        let counts: Vec<_> = board.list().iter().map(|row| row.delivered).collect();
+        assert_eq!(counts, [0, 3]);
+        board.remove("siem");
+        let names: Vec<_> = board.list().into_iter().map(|row| row.name).collect();
+        assert_eq!(names, ["chat"]);
+    }
+
+    #[test]
+    fn dead_letters_are_taken_once_by_their_sink() {
+        let board = SinkBoard::default();
+        let mut queued = board.redeliveries();
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        board.send_again("siem", one);
+        board.send_again("chat", two);
+        assert!(queued.has_changed().expect("open"));
+        queued.mark_unchanged();
+        board.send_again("siem", one);
+        assert!(!queued.has_changed().expect("open"), "it is queued already");
+        assert_eq!(board.take_redeliveries("siem"), [one]);
+        assert!(board.take_redeliveries("siem").is_empty());
+        assert_eq!(board.take_redeliveries("chat"), [two]);
+    }
+}

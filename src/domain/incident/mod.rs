@@ -274,3 +274,125 @@ pub struct Suppression {
     pub quieted: u64,
     pub last_quieted: Option<Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_written_as_they_are_read() {
+        for status in Status::ALL {
+            let written = serde_json::to_value(status).unwrap();
+            assert_eq!(written, status.as_str());
+            assert_eq!(written, status.to_string());
+        }
+    }
+
+    #[test]
+    fn best_evidence_is_on_the_screen_and_in_words() {
+        let piece = |quote: &str, grounded| Evidence {
+            quote: quote.to_owned(),
+            bounds: None,
+            grounded,
+        };
+        let best = |evidence: Vec<Evidence>, confidence| {
+            let finding = Finding {
+                evidence,
+                confidence,
+                ..Finding::sample()
+            };
+            BestEvidence::of(&finding)
+        };
+        assert_eq!(best(Vec::new(), 0.5), None);
+        let found = best(
+            vec![
+                piece("a long text that was not found anywhere", Some(false)),
+                piece("nobody has looked for this one yet", None),
+                piece("", Some(true)),
+                piece("found", Some(true)),
+                piece("found too", Some(true)),
+            ],
+            0.5,
+        )
+        .unwrap();
+        assert_eq!(found.shown.quote, "found too");
+        // By rank first, then by confidence.
+        let order = [
+            best(vec![piece("invented", Some(false))], 0.9).unwrap(),
+            best(vec![piece("unchecked", None)], 0.1).unwrap(),
+            best(vec![piece("", Some(true))], 0.9).unwrap(),
+            best(vec![piece("found", Some(true))], 0.1).unwrap(),
+            best(vec![piece("found", Some(true))], 0.2).unwrap(),
+        ];
+        for (nth, one) in order.iter().enumerate() {
+            for (other_nth, other) in order.iter().enumerate() {
+                assert_eq!(
+                    one.is_better_than(other),
+                    nth > other_nth,
+                    "{nth} {other_nth}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn repeats_and_bookkeeping_do_not_notify() {
+        use ChangeReason as Reason;
+        for loud in [
+            Reason::Opened,
+            Reason::Reopened,
+            Reason::Returned,
+            Reason::SeverityRose,
+            Reason::NewAgent,
+            Reason::NewEvidence,
+            Reason::Status,
+            Reason::Verdict,
+        ] {
+            assert!(loud.is_loud(), "{loud:?}");
+        }
+        for quiet in [
+            Reason::Repeated,
+            Reason::Opinions,
+            Reason::Note,
+            Reason::Owner,
+            Reason::Snooze,
+        ] {
+            assert!(!quiet.is_loud(), "{quiet:?}");
+        }
+    }
+
+    #[test]
+    fn subject_is_what_is_affected() {
+        let entity = |kind, value: &str| Entity {
+            kind,
+            value: value.to_owned(),
+        };
+        let incident = |entities| Incident {
+            id: Uuid::nil(),
+            stream: StreamName::new("team").unwrap(),
+            title: String::new(),
+            category: Category::Other,
+            severity: Severity::High,
+            status: Status::New,
+            count: 1,
+            agents: Vec::new(),
+            first_seen: Timestamp::UNIX_EPOCH,
+            last_seen: Timestamp::UNIX_EPOCH,
+            entities,
+            grounded: None,
+            opinions: Vec::new(),
+            verdict: None,
+            settled_severity: None,
+            owner: None,
+            snoozed_until: None,
+        };
+        assert_eq!(incident(Vec::new()).subject(), None);
+        let one = incident(vec![
+            entity(EntityKind::Cve, "CVE-2026-1"),
+            entity(EntityKind::Ip, "192.0.2.7"),
+            entity(EntityKind::Host, "web-01"),
+            entity(EntityKind::Host, "web-02"),
+        ]);
+        assert_eq!(one.subject().unwrap().value, "web-01");
+    }
+}

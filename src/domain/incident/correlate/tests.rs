@@ -291,3 +291,29 @@ fn short_host_names_are_distinguished() {
     assert!(same(&on("db01"), &on("db01")));
     assert!(!same(&on("db01"), &on("db02")));
 }
+
+#[test]
+fn same_lines_are_the_same_subject_in_any_category() {
+    let lines = [
+        "Failed password for admin from 203.0.113.4 port 515 ssh2 host=web-01",
+        "Accepted password for admin from 203.0.113.4 port 516 ssh2 host=web-01",
+    ];
+    let known = subject(Category::Intrusion, "Brute force", &lines);
+    // Of an unrelated category all lines are needed; less is no more than the
+    // same activity.
+    let all = subject(Category::Availability, "Login service is busy", &lines);
+    let half = subject(
+        Category::Availability,
+        "Login service is busy",
+        &[
+            lines[0],
+            "upstream timed out while reading response header of login",
+        ],
+    );
+    let same = known.similarity(&all).expect("the same lines");
+    assert!(same.is_strong());
+    assert!(known.similarity(&half).expect("the same activity") < same);
+    // Of two with the same lines, the one with more names in common.
+    let fewer = subject(Category::Intrusion, "Brute force of web-02", &lines);
+    assert!(known.similarity(&fewer).expect("the same lines") < same);
+}

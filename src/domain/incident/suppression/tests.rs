@@ -172,3 +172,14 @@ fn stored_suppression_keeps_roles() {
             .contains("another role")
     );
 }
+
+#[test]
+fn likely_the_same_is_not_certain() {
+    // Nothing to compare but the title: enough to join an incident, not to keep
+    // an alert from people.
+    let lesson = of("Unusual traffic seen on the network", &[]);
+    let likely = of("Unusual traffic seen on the network", &[]);
+    let same = lesson.similarity(&likely).expect("likely the same");
+    assert!(!same.is_strong());
+    assert!(!lesson.covers(&likely));
+}
