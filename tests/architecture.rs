@@ -22,8 +22,8 @@ const FLOORS: [&[&str]; 8] = [
 /// Each heavy dependency and the wings that may name it.
 const HEAVY: [(&str, &[&str]); 18] = [
     ("async-nats", &["sinks"]),
-    // WHEP is HTTP too, with handlers of its own.
-    ("axum", &["console", "playback"]),
+    // WHIP and WHEP are HTTP too, with handlers of their own.
+    ("axum", &["transport", "ingest", "playback", "console"]),
     ("ffmpeg-next", &["codec"]),
     ("hyper-util", &["console"]),
     ("minijinja", &["sinks"]),
@@ -38,7 +38,7 @@ const HEAVY: [(&str, &[&str]); 18] = [
     ("rustls-platform-verifier", &["base"]),
     ("tokio-rustls", &["base"]),
     ("tower-http", &["console"]),
-    ("utoipa-axum", &["console", "playback"]),
+    ("utoipa-axum", &["ingest", "playback", "console"]),
     ("webrtc", &["transport", "playback"]),
     ("x509-parser", &["base"]),
 ];

@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use rtc::crypto::RTCCryptoProvider;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
-use webrtc::peer_connection::RTCCertificate;
 
 use watchtower_base::log_limit::LogLimit;
 use watchtower_base::stream_name::StreamName;
@@ -22,14 +19,13 @@ use watchtower_base::token_bucket::TokenBucket;
 use watchtower_media::Playback;
 use watchtower_media::hub::StreamHub;
 use watchtower_media::hub::renditions::Renditions;
+use watchtower_transport::answer;
 use watchtower_transport::ice_socket::IceSocket;
-use watchtower_transport::metrics::TransportMetrics;
 use watchtower_transport::offer::{Offer, StreamTracks, Unmet};
-use watchtower_transport::udp_mux::UdpMux;
-use watchtower_transport::{answer, tcp};
+use watchtower_transport::signalling::problem::SdpProblem;
+use watchtower_transport::webrtc_port::{PluggedSocket, WebrtcPort, random_hex};
 
-use super::peer::{Peer, PeerContext, PeerError};
-use super::problem::WhepProblem;
+use super::peer::{Peer, PeerError};
 use crate::fanout;
 use crate::fanout::{FanContext, FanHandle};
 use crate::metrics::PlaybackMetrics;
@@ -60,9 +56,7 @@ pub struct Gateway {
 
 struct GatewayState {
     settings: WebrtcSettings,
-    public: Vec<IpAddr>,
-    listener: TcpListener,
-    peers: PeerContext,
+    port: Arc<WebrtcPort>,
     fans: Mutex<HashMap<StreamName, Weak<FanHandle>>>,
     fan_context: FanContext,
     sessions: Mutex<WhepSessions>,
@@ -102,7 +96,7 @@ pub(super) struct SdpAnswer {
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Gateway({:?})", self.inner.peers.port)
+        write!(f, "Gateway({:?})", self.inner.port)
     }
 }
 
@@ -113,29 +107,18 @@ impl Gateway {
         renditions: Renditions,
         metrics: Arc<PlaybackMetrics>,
     ) -> io::Result<Self> {
-        let crypto = rtc::crypto::default_provider().map_err(io::Error::other)?;
-        let (port, listener) = bind_both(settings.address, &crypto, &metrics.transport).await?;
-        let public = match &settings.public_address {
-            Some(name) => resolve(name, port.local_addr()).await?,
-            None => Vec::new(),
-        };
-        let certificate = certificate(&*crypto)?;
+        let public = settings.public_address.as_deref();
+        let port = WebrtcPort::bind(settings.address, public, &metrics.transport).await?;
         let inner = GatewayState {
-            public,
             fans: Mutex::default(),
             fan_context: FanContext {
                 hub,
                 renditions,
-                port: Arc::clone(&port),
+                port: Arc::clone(port.mux()),
                 metrics,
                 transcode: settings.webrtc.transcode,
             },
-            listener,
-            peers: PeerContext {
-                port,
-                certificate,
-                crypto,
-            },
+            port: Arc::new(port),
             settings: settings.webrtc,
             sessions: Mutex::default(),
             next_id: AtomicU64::new(0),
@@ -154,15 +137,18 @@ impl Gateway {
     }
 
     pub fn local_addr(&self) -> SocketAddr {
-        self.inner.peers.port.local_addr()
+        self.inner.port.local_addr()
+    }
+
+    /// Port of the viewers, for publishers too.
+    pub fn port(&self) -> Arc<WebrtcPort> {
+        Arc::clone(&self.inner.port)
     }
 
     /// Serves until `shutdown`, then closes the viewers' sessions.
     pub async fn run(self, shutdown: CancellationToken) {
-        let port = Arc::clone(&self.inner.peers.port);
         tokio::select! {
-            () = port.receive() => tracing::error!("WebRTC port failed"),
-            () = tcp::accept(&self.inner.listener, &port, tcp::CAPS) => {}
+            () = self.inner.port.run() => {}
             () = shutdown.cancelled() => {}
         }
         self.inner.shutdown.cancel();
@@ -181,33 +167,30 @@ impl Gateway {
         stream: &str,
         offer: &str,
         near: bool,
-    ) -> Result<SdpAnswer, WhepProblem> {
+    ) -> Result<SdpAnswer, SdpProblem> {
         let name = StreamName::new(stream).map_err(|_| no_such_stream())?;
         self.check_playable(&name)?;
         let fanout = self.fanout(&name).ok_or_else(no_such_stream)?;
         let offer = Offer::parse(offer, self.tracks(&name)).map_err(|why| unmet(&why))?;
         let (guard, token) = self.admit(&name, &offer)?;
-        let line = Arc::new(IceSocket::new(secret(8), secret(16)));
-        let wire = Wired::new(Arc::clone(&self.inner.peers.port), Arc::clone(&line));
-        let peers = &self.inner.peers;
+        let port = &self.inner.port;
+        let wire = port.plug(IceSocket::new(random_hex(8), random_hex(16)));
         let (peer, sdp) =
-            Peer::answer(&offer, &line, peers)
+            Peer::answer(&offer, wire.line(), port)
                 .await
                 .map_err(|error| match error {
                     PeerError::Offer(_) | PeerError::NoCodec => {
-                        WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+                        SdpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
                     }
                     PeerError::Setup(_) | PeerError::Gathering => {
                         self.complain(&error);
-                        WhepProblem::new(
+                        SdpProblem::new(
                             StatusCode::INTERNAL_SERVER_ERROR,
                             "internal error; see the log",
                         )
                     }
                 })?;
-        let port = &peers.port;
-        let (addresses, number) =
-            answer::advertised(port.local_addr(), &self.inner.public, port.addresses(near));
+        let (addresses, number) = port.candidates(near);
         let sdp = answer::translated(&offer, &sdp, &addresses, number);
         let answer = SdpAnswer {
             session: guard.session.clone(),
@@ -252,11 +235,11 @@ impl Gateway {
         peer: Peer,
         fanout: Arc<FanHandle>,
         mut guard: Registration,
-        wire: Wired,
+        wire: PluggedSocket,
         end: CancellationToken,
     ) {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
-        let crypto = Arc::clone(&self.inner.peers.crypto);
+        let crypto = Arc::clone(self.inner.port.crypto());
         let shutdown = self.inner.shutdown.clone();
         let span = tracing::info_span!("viewer", id, stream = %guard.stream);
         let life = async move {
@@ -277,7 +260,7 @@ impl Gateway {
 
     /// Rejects a stream that is not playable without transcoding, rather than
     /// leave the viewer without a picture.
-    fn check_playable(&self, name: &StreamName) -> Result<(), WhepProblem> {
+    fn check_playable(&self, name: &StreamName) -> Result<(), SdpProblem> {
         let context = &self.inner.fan_context;
         let video = context.hub.stream(name).and_then(|stream| stream.video);
         match video.map(|video| video.playback) {
@@ -285,7 +268,7 @@ impl Gateway {
                 let why = format!(
                     "browsers don't play {what}, and webrtc.transcode is \"never\" in watchtower.toml"
                 );
-                Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why))
+                Err(SdpProblem::new(StatusCode::NOT_ACCEPTABLE, why))
             }
             _ => Ok(()),
         }
@@ -322,26 +305,26 @@ impl Gateway {
         &self,
         name: &StreamName,
         offer: &Offer,
-    ) -> Result<(Registration, CancellationToken), WhepProblem> {
+    ) -> Result<(Registration, CancellationToken), SdpProblem> {
         if !self.inner.answers.locked().take(Instant::now()) {
             let why = "too many requests at once; try again in a second";
-            return Err(WhepProblem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
+            return Err(SdpProblem::for_now(StatusCode::TOO_MANY_REQUESTS, why));
         }
         let mut sessions = self.sessions();
         let most = self.inner.settings.max_viewers;
         if sessions.live.len() >= most {
             let why = format!("viewer limit reached ({most}, webrtc.max_viewers)");
-            return Err(WhepProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+            return Err(SdpProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         if sessions.pending >= MOST_PENDING {
             let why = "too many viewers are connecting; try again in a second";
-            return Err(WhepProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
+            return Err(SdpProblem::for_now(StatusCode::SERVICE_UNAVAILABLE, why));
         }
         let guard = Registration {
             gateway: self.clone(),
             stream: name.clone(),
-            session: secret(16),
-            etag: secret(8),
+            session: random_hex(16),
+            etag: random_hex(8),
             pending: true,
         };
         let end = CancellationToken::new();
@@ -385,110 +368,17 @@ impl Drop for Registration {
     }
 }
 
-/// Registration of a session's socket at the port, until dropped.
-struct Wired {
-    port: Arc<UdpMux>,
-    line: Arc<IceSocket>,
-}
-
-impl Wired {
-    fn new(port: Arc<UdpMux>, line: Arc<IceSocket>) -> Self {
-        port.add(&line);
-        Self { port, line }
-    }
-}
-
-impl Drop for Wired {
-    fn drop(&mut self) {
-        self.port.remove(&self.line);
-    }
-}
-
 /// Problem for an offer that can't be accepted. A missing track may appear
 /// later, so then it advises a retry.
-fn unmet(why: &Unmet) -> WhepProblem {
+fn unmet(why: &Unmet) -> SdpProblem {
     match why {
         Unmet::NoPicture | Unmet::NoSound => {
-            WhepProblem::for_now(StatusCode::CONFLICT, why.to_string())
+            SdpProblem::for_now(StatusCode::CONFLICT, why.to_string())
         }
-        _ => WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
+        _ => SdpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why.to_string()),
     }
 }
 
-fn no_such_stream() -> WhepProblem {
-    WhepProblem::new(StatusCode::NOT_FOUND, "no live stream of that name")
-}
-
-/// Lower-case hexadecimal of so many random bytes.
-fn secret(bytes: usize) -> String {
-    (0..bytes)
-        .map(|_| format!("{:02x}", rand::random::<u8>()))
-        .collect()
-}
-
-/// Binds UDP and TCP on the same port number. For port 0 a number that is free
-/// for both has to be found.
-async fn bind_both(
-    address: SocketAddr,
-    crypto: &Arc<dyn RTCCryptoProvider>,
-    metrics: &Arc<TransportMetrics>,
-) -> io::Result<(Arc<UdpMux>, TcpListener)> {
-    let mut tries = if address.port() == 0 { 16 } else { 1 };
-    loop {
-        tries -= 1;
-        let port = bind_port(address, crypto, metrics)?;
-        match tcp::listen(port.local_addr()) {
-            Ok(listener) => return Ok((Arc::new(port), listener)),
-            Err(error) if tries == 0 => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-/// Replaces all IPv4 addresses (`0.0.0.0`) by all of IPv6, if the kernel
-/// supports that: one socket serves both (RFC 3493, section 3.7).
-fn bind_port(
-    address: SocketAddr,
-    crypto: &Arc<dyn RTCCryptoProvider>,
-    metrics: &Arc<TransportMetrics>,
-) -> io::Result<UdpMux> {
-    let bind = |address| UdpMux::bind(address, Arc::clone(crypto), Arc::clone(metrics));
-    if address.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
-        return bind(address);
-    }
-    match bind(SocketAddr::new(
-        Ipv6Addr::UNSPECIFIED.into(),
-        address.port(),
-    )) {
-        // Ports in use in one address family count as in use: no fallback.
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(address),
-        bound => bound,
-    }
-}
-
-/// Filters a name's addresses: an IPv4 socket can't be reached over IPv6.
-async fn resolve(name: &str, local: SocketAddr) -> io::Result<Vec<IpAddr>> {
-    if let Ok(ip) = name.parse() {
-        return Ok(vec![ip]);
-    }
-    let found = tokio::net::lookup_host((name, 0)).await?;
-    let addresses: Vec<_> = found
-        .map(|address| address.ip())
-        .filter(|ip| local.is_ipv6() || ip.is_ipv4())
-        .collect();
-    if addresses.is_empty() {
-        let why = format!("the public address {name:?} has no IP address that fits {local}");
-        return Err(io::Error::new(io::ErrorKind::NotFound, why));
-    }
-    Ok(addresses)
-}
-
-/// Certificate shared by all sessions: its fingerprint identifies the server,
-/// not the peer.
-fn certificate(crypto: &dyn RTCCryptoProvider) -> io::Result<RTCCertificate> {
-    let scheme = rtc::crypto::SignatureScheme::EcdsaP256Sha256;
-    let names =
-        rtc::peer_connection::certificate::CertificateParams::new(vec!["watchtower".to_owned()]);
-    let parameters = names.map_err(io::Error::other)?;
-    RTCCertificate::generate(crypto.crypto(), scheme, parameters).map_err(io::Error::other)
+fn no_such_stream() -> SdpProblem {
+    SdpProblem::new(StatusCode::NOT_FOUND, "no live stream of that name")
 }

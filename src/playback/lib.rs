@@ -28,7 +28,6 @@ pub mod metrics;
 mod packet_cache;
 mod peer;
 mod placeholder;
-mod problem;
 mod routes;
 mod rtcp;
 pub mod settings;

@@ -20,18 +20,17 @@ use webrtc::media_stream::MediaStreamTrack;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCCertificate,
-    RTCConfigurationBuilder, RTCIceGatheringState, RTCPeerConnectionState, RTCSessionDescription,
-    Registry, SettingEngineBuilder, SrtpProtectionProfile,
+    MediaEngine, PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState,
+    RTCPeerConnectionState, RTCSessionDescription, Registry,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
 use watchtower_transport::clock::RtpClock;
-use watchtower_transport::ice_socket::{IceSocket, IceSocketRuntime, SILENCE};
+use watchtower_transport::ice_socket::IceSocket;
 use watchtower_transport::offer::Offer;
 use watchtower_transport::srtp::Protector;
 use watchtower_transport::srtp_keys::Tap;
-use watchtower_transport::udp_mux::UdpMux;
+use watchtower_transport::webrtc_port::{PeerSetup, WebrtcPort};
 use watchtower_transport::{clock, offer};
 
 use super::viewer::{RtpStream, SenderStats, Viewer};
@@ -53,13 +52,6 @@ const TRANSPORT_WIDE_NUMBER: &str =
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 /// Interval between checks of a viewer's silence.
 const CHECKS: Duration = Duration::from_millis(500);
-
-/// State shared by all peers of a server.
-pub(super) struct PeerContext {
-    pub(super) port: Arc<UdpMux>,
-    pub(super) certificate: RTCCertificate,
-    pub(super) crypto: Arc<dyn RTCCryptoProvider>,
-}
 
 /// Viewer whose offer was answered.
 pub(super) struct Peer {
@@ -123,9 +115,9 @@ impl Peer {
     pub(super) async fn answer(
         offer: &Offer,
         line: &Arc<IceSocket>,
-        context: &PeerContext,
+        port: &WebrtcPort,
     ) -> Result<(Self, String), PeerError> {
-        let tap = Arc::new(Tap::new(Arc::clone(&context.crypto)));
+        let tap = Arc::new(Tap::new(Arc::clone(port.crypto())));
         let (deliver, reports) = Deliver::new();
         let (state, watcher) = watch::channel(RTCPeerConnectionState::New);
         let events = Arc::new(ViewerPeerEvents {
@@ -133,45 +125,15 @@ impl Peer {
             state,
         });
         let gathered = events.gathered.clone();
-        let settings = SettingEngineBuilder::new()
-            .with_ice_credentials(line.fragment().to_owned(), line.password().to_owned())
-            .with_lite(true)
-            .with_include_loopback_candidate(true)
-            .with_answering_dtls_role(rtc::peer_connection::transport::RTCDtlsRole::Server)
-            .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
-            // Idle timeouts are handled in `run`, and the viewer's consent
-            // checks keep the path open.
-            .with_ice_timeouts(Some(2 * SILENCE), Some(4 * SILENCE), Some(SILENCE))
-            // The first is cheaper by 0.7 us a packet.
-            .with_srtp_protection_profiles(vec![
-                SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-                SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-            ])
-            .with_crypto_provider(tap.clone())
-            .build();
-        let label = if context.port.local_addr().is_ipv4() {
-            "127.0.0.1:0"
-        } else {
-            "[::1]:0"
+        let setup = PeerSetup {
+            engine: media_engine()?,
+            interceptors: Registry::new().with(Slot::from(50_000), deliver),
+            events,
+            crypto: tap.clone(),
+            begins_dtls: false,
+            replay_window: None,
         };
-        let connection = PeerConnectionBuilder::new()
-            .with_configuration(
-                RTCConfigurationBuilder::new()
-                    .with_certificates(vec![context.certificate.clone()])
-                    .build(),
-            )
-            .with_media_engine(media_engine()?)
-            .with_setting_engine(settings)
-            .with_interceptor_registry(Registry::new().with(Slot::from(50_000), deliver))
-            .with_handler(events)
-            .with_runtime(Arc::new(IceSocketRuntime::new(
-                Arc::clone(line),
-                Arc::clone(&context.port),
-            )))
-            .with_udp_addrs(vec![label])
-            .build()
-            .await?;
-        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let connection = port.connect(line, setup).await?;
         let answered = Self::negotiate(&connection, offer, &gathered).await;
         match answered {
             Ok((tracks, sdp)) => {

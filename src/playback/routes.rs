@@ -3,34 +3,24 @@
 //! Everything that can be rejected is rejected before a session exists. Access
 //! control comes before these handlers.
 
-use std::net::IpAddr;
-
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use watchtower_transport::offer;
+use watchtower_transport::signalling;
+use watchtower_transport::signalling::problem::SdpProblem;
+use watchtower_transport::signalling::{PATCHED, POSTED, is_near, no_such_session};
 
 use super::Gateway;
-use super::problem::WhepProblem;
 
-const SDP: &str = "application/sdp";
 /// Age, in seconds, of the picture that a viewer begins with and keeps until
 /// the next keyframe. Absent where it begins at the live edge.
 const BEHIND: &str = "x-watchtower-behind";
-const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
-
-/// Answers to `OPTIONS` for a stream and of a session (RFC 9725, section 4.2).
-const POSTED: [(&str, &str); 2] = [("accept-post", SDP), ("allow", "POST, OPTIONS")];
-const PATCHED: [(&str, &str); 2] = [
-    ("accept-patch", FRAGMENT),
-    ("allow", "PATCH, DELETE, OPTIONS"),
-];
 
 /// The wing's pages, to be merged behind the access guard.
 pub fn router(gateway: Gateway) -> OpenApiRouter {
@@ -79,33 +69,16 @@ async fn watch(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let created = async {
-        if !is_media_type(&headers, SDP) {
-            return Err(expected(SDP));
-        }
-        if !accepts_sdp(&headers) {
-            let why = format!("the answer is {SDP}, which Accept excludes");
-            return Err(WhepProblem::new(StatusCode::NOT_ACCEPTABLE, why));
-        }
-        let body =
-            body.map_err(|refusal| WhepProblem::new(refusal.status(), refusal.body_text()))?;
-        let offer = text(&body)?;
+        let offer = signalling::offered(&headers, &body)?;
         gateway.answer(&stream, offer, is_near(&headers)).await
     };
     let response = match created.await {
         Ok(answer) => {
-            let mut response = (StatusCode::CREATED, answer.sdp).into_response();
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(SDP));
-            headers.insert("accept-patch", HeaderValue::from_static(FRAGMENT));
-            if let Some(behind) = answer.behind {
-                headers.insert(BEHIND, HeaderValue::from(behind.as_secs().max(1)));
-            }
             let location = format!("/whep/{stream}/{}", answer.session);
-            let etag = format!("\"{}\"", answer.etag);
-            for (name, value) in [(header::LOCATION, location), (header::ETAG, etag)] {
-                if let Ok(value) = HeaderValue::from_str(&value) {
-                    headers.insert(name, value);
-                }
+            let mut response = signalling::created(answer.sdp, &location, &answer.etag);
+            if let Some(behind) = answer.behind {
+                let behind = HeaderValue::from(behind.as_secs().max(1));
+                response.headers_mut().insert(BEHIND, behind);
             }
             response
         }
@@ -145,22 +118,10 @@ async fn trickle(
         let (etag, remote) = gateway
             .session(&stream, &session)
             .ok_or_else(no_such_session)?;
-        if !is_media_type(&headers, FRAGMENT) {
-            return Err(expected(FRAGMENT));
-        }
-        if !matches(&headers, &etag) {
-            let why = "the session has another entity tag";
-            return Err(WhepProblem::new(StatusCode::PRECONDITION_FAILED, why));
-        }
-        let body =
-            body.map_err(|refusal| WhepProblem::new(refusal.status(), refusal.body_text()))?;
-        let restarted = text(&body)?
-            .lines()
-            .filter_map(|line| line.strip_prefix("a=ice-ufrag:"))
-            .any(|fragment| fragment != remote);
-        if restarted {
+        let fragment = signalling::trickled(&headers, &body, &etag)?;
+        if signalling::is_restart(fragment, &remote) {
             let why = "ICE restarts are not supported: end the session and start another";
-            return Err(WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+            return Err(SdpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
         }
         Ok(StatusCode::NO_CONTENT)
     };
@@ -198,71 +159,7 @@ fn options(headers: [(&'static str, &'static str); 2]) -> MethodRouter<Gateway> 
     axum::routing::options(move || async move { (StatusCode::NO_CONTENT, headers) })
 }
 
-/// True if `If-Match` admits the tag (RFC 9110, section 13.1.1): a list, which
-/// may be spread over several fields, and no weak tag matches. Ours have no
-/// commas in them.
-fn matches(headers: &HeaderMap, etag: &str) -> bool {
-    let mut tags = headers
-        .get_all(header::IF_MATCH)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
-        .map(str::trim)
-        .peekable();
-    tags.peek().is_none() || tags.any(|tag| tag == "*" || tag == format!("\"{etag}\""))
-}
-
 fn counted(gateway: &Gateway, response: Response) -> Response {
     gateway.metrics().whep_answer(response.status().as_u16());
     response
-}
-
-/// True if the body is declared to be of that media type.
-fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let declared = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    declared
-        .and_then(|declared| declared.split(';').next())
-        .is_some_and(|declared| declared.trim().eq_ignore_ascii_case(wanted))
-}
-
-fn accepts_sdp(headers: &HeaderMap) -> bool {
-    let mut ranges = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next())
-        .map(str::trim)
-        .peekable();
-    ranges.peek().is_none()
-        || ranges.any(|range| matches!(range, "*/*" | "application/*" | "application/sdp"))
-}
-
-/// True if the request was made to this machine's loopback address, so that
-/// its media may take that way too.
-fn is_near(headers: &HeaderMap) -> bool {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .and_then(|host| host.parse::<Authority>().ok());
-    host.is_some_and(|authority| {
-        let name = authority.host().trim_matches(['[', ']']);
-        name.eq_ignore_ascii_case("localhost")
-            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-    })
-}
-
-fn text(body: &Bytes) -> Result<&str, WhepProblem> {
-    std::str::from_utf8(body)
-        .map_err(|_| WhepProblem::new(StatusCode::UNPROCESSABLE_ENTITY, "the body is not UTF-8"))
-}
-
-fn expected(kind: &str) -> WhepProblem {
-    let why = format!("expected Content-Type: {kind}");
-    WhepProblem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why)
-}
-
-fn no_such_session() -> WhepProblem {
-    WhepProblem::new(StatusCode::NOT_FOUND, "no such session")
 }

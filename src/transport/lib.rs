@@ -1,5 +1,6 @@
-//! WebRTC transport for playback and its client: the shared UDP port and ICE
-//! over TCP, STUN, SRTP, SDP offers and answers, RTP (de)packetizing.
+//! WebRTC transport for publishers, viewers and the client: the shared UDP port
+//! and ICE over TCP, STUN, SRTP, SDP offers and answers over HTTP, RTP
+//! (de)packetizing.
 
 pub mod answer;
 pub mod client_hello;
@@ -11,8 +12,10 @@ pub mod metrics;
 pub mod offer;
 pub mod packetizer;
 pub mod reorder;
+pub mod signalling;
 pub mod srtp;
 pub mod srtp_keys;
 pub mod stun;
 pub mod tcp;
 pub mod udp_mux;
+pub mod webrtc_port;

@@ -4,15 +4,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+/// Rejection of a WHEP or WHIP request.
 #[derive(Debug, Clone)]
-pub(super) struct WhepProblem {
+pub struct SdpProblem {
     status: StatusCode,
     detail: String,
     retry_after: bool,
 }
 
-impl WhepProblem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+impl SdpProblem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
             detail: detail.into(),
@@ -20,8 +21,12 @@ impl WhepProblem {
         }
     }
 
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Retry after a second.
-    pub(super) fn for_now(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub fn for_now(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             retry_after: true,
             ..Self::new(status, detail)
@@ -29,7 +34,7 @@ impl WhepProblem {
     }
 }
 
-impl IntoResponse for WhepProblem {
+impl IntoResponse for SdpProblem {
     fn into_response(self) -> Response {
         let body = json!({
             "type": "about:blank",
