@@ -468,6 +468,16 @@ fn openai(config: &Config, name: &str, thinking: Option<Thinking>) -> anyhow::Re
     Ok(OpenAi::new(settings)?)
 }
 
+/// Limits of WHIP, those of RTMP.
+pub(crate) fn whip_settings(config: &Config) -> ingest::whip::WhipSettings {
+    let settings = &config.settings.rtmp;
+    ingest::whip::WhipSettings {
+        streams: settings.max_streams,
+        handshake: settings.handshake_timeout,
+        idle: settings.idle_timeout,
+    }
+}
+
 pub(crate) fn rtmp_settings(config: &Config, tls: Option<&Tls>) -> ingest::RtmpListenerSettings {
     let settings = &config.settings.rtmp;
     ingest::RtmpListenerSettings {

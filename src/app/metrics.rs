@@ -56,7 +56,7 @@ mod tests {
     use watchtower_domain::series::{SeriesName, Unit};
 
     /// Names, types and help of the contract.
-    const CONTRACT: [(&str, &str, &str); 37] = [
+    const CONTRACT: [(&str, &str, &str); 43] = [
         (
             "broken_pictures",
             "counter",
@@ -145,6 +145,23 @@ mod tests {
             "counter",
             "Answers to WHEP requests by HTTP status",
         ),
+        (
+            "whip_answers",
+            "counter",
+            "Answers to WHIP requests by HTTP status",
+        ),
+        (
+            "whip_keyframe_requests",
+            "counter",
+            "Keyframes requested of WHIP publishers",
+        ),
+        (
+            "whip_media_bytes",
+            "counter",
+            "RTP payload bytes of audio and video received",
+        ),
+        ("whip_sessions", "counter", "WHIP sessions by close reason"),
+        ("whip_sessions_open", "gauge", "Open WHIP sessions"),
         ("wrong_share_tokens", "counter", "Invalid share tokens"),
         ("wrong_tokens", "counter", "Invalid console tokens"),
     ];
@@ -153,6 +170,8 @@ mod tests {
     fn counted() -> ServerMetrics {
         let metrics = ServerMetrics::new();
         metrics.ingest.rtmp_connection("ended");
+        metrics.ingest.whip_session("ended");
+        metrics.ingest.whip_answer(201);
         metrics.playback.whep_answer(201);
         metrics.codec.transcode_cpu("video", Duration::ZERO);
         metrics.analysts.introduce_agent("SecOps");

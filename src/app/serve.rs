@@ -59,6 +59,7 @@ pub struct App {
     rtmp: ingest::RtmpListeners,
     console: Console,
     gateway: playback::Gateway,
+    whip: ingest::whip::WhipServer,
     renditions: Renditions,
     hub: StreamHub,
     frames: FrameBus,
@@ -163,12 +164,21 @@ impl App {
             Arc::clone(&metrics.ingest),
         );
         let rtmp = rtmp.await?;
+        let whip = ingest::whip::WhipServer::new(
+            crate::build_agents::whip_settings(&config),
+            rtmp.gate(),
+            Arc::new(shares.clone()),
+            gateway.port(),
+            hub.clone(),
+            Arc::clone(&metrics.ingest),
+        );
         Ok(Self {
             config,
             tls,
             rtmp,
             console,
             gateway,
+            whip,
             renditions,
             hub,
             frames,
@@ -270,9 +280,11 @@ impl App {
             served(self.console.run(
                 console,
                 playback::router(self.gateway.clone()),
+                ingest::whip::router(self.whip.clone()),
                 sources.clone(),
             )),
         ));
+        essential.spawn(name("whip", done(self.whip.run(sources.clone()))));
         essential.spawn(name("webrtc", done(self.gateway.run(sources.clone()))));
         essential.spawn(name(
             "transcodes",

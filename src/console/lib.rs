@@ -147,11 +147,13 @@ impl Console {
     }
 
     /// Serves until `shutdown`, then finishes the requests in progress.
-    /// `beside` are routes of other wings behind the same guard.
+    /// `beside` are routes of other wings behind the same guard, and `public`
+    /// those with an access control of their own.
     pub async fn run(
         self,
         console: ConsoleState,
         beside: OpenApiRouter,
+        public: OpenApiRouter,
         shutdown: CancellationToken,
     ) -> io::Result<()> {
         let ConsoleSettings {
@@ -180,7 +182,7 @@ impl Console {
             .clone()
             .feed(state.console.clone(), shutdown.clone());
         let feeding = tokio::spawn(feeding);
-        let router = router(state, beside, access, inbound_secret);
+        let router = router(state, beside, public, access, inbound_secret);
         http::server::serve(
             self.listener,
             tls,
@@ -200,6 +202,7 @@ impl Console {
 fn router(
     mut state: AppState,
     beside: OpenApiRouter,
+    public: OpenApiRouter,
     access: ConsoleAuth,
     inbound_secret: Option<Secret>,
 ) -> Router {
@@ -272,12 +275,14 @@ fn router(
         .routes(routes!(http::openapi::openapi))
         .with_state(state)
         .merge(beside);
-    // Outside the guard: login, signed messages, holders of share links, and the
-    // liveness probe, which has no token.
+    // Outside the guard: login, signed messages, holders of share links, other
+    // wings' own, and the liveness probe, which has no token.
+    let shared = middleware::from_fn_with_state(Arc::clone(&access), auth::guard::cross_origin);
     let free = OpenApiRouter::new()
         .merge(auth::login::router(Arc::clone(&access)))
         .merge(inbound.unwrap_or_default())
         .merge(shares)
+        .merge(public.layer(shared))
         .routes(routes!(healthz));
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();

@@ -95,6 +95,12 @@ impl PublishAuth {
         self.key.is_some()
     }
 
+    /// True if this is the stream key.
+    pub(super) fn is_key(&self, given: &str) -> bool {
+        self.key
+            .is_some_and(|key| digest(given).0.ct_eq(&key.0).into())
+    }
+
     /// Parses the app of a `connect`.
     pub(super) fn app(app: &str) -> Result<ConnectApp, PublishRefusal> {
         let (path, query) = app.split_once('?').unwrap_or((app, ""));

@@ -417,6 +417,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let decided = self
             .shared
+            .gate
             .access
             .publish(app, &publish.name.0, self.peer.ip());
         let most = self.shared.settings.streams;
@@ -433,7 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(ConnectionEnd::Refused(refusal));
             }
         };
-        self.shared.guesses.forgive(self.peer.ip());
+        self.shared.gate.guesses.forgive(self.peer.ip());
         self.session.accept_publish(publish)?;
         info!(
             peer = %self.peer,
@@ -541,7 +542,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             ConnectionEnd::Refused(refusal) => {
                 if refusal.is_guess() {
                     let now = std::time::Instant::now();
-                    let guesses = self.shared.guesses.failed(self.peer.ip(), now);
+                    let guesses = self.shared.gate.guesses.failed(self.peer.ip(), now);
                     sleep(guesses.delay()).await;
                 }
                 true

@@ -1,4 +1,5 @@
-//! RTMP ingest: from a publisher's socket to access units in the hub.
+//! Ingest: from a publisher to access units in the hub, by RTMP or WHIP
+//! ([`whip`]).
 //!
 //! Owns the listener, one task per connection, the protocol and the
 //! authorization of publishers. The media belongs to others once it is in the
@@ -23,6 +24,7 @@ mod enhanced;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
 mod key_guesses;
 pub mod metrics;
 mod pictures;
@@ -32,5 +34,7 @@ pub mod settings;
 #[cfg(test)]
 mod shapes;
 mod timestamps;
+pub mod whip;
 
+pub use gate::PublishGate;
 pub use server::{BindError, RtmpListenerSettings, RtmpListeners};

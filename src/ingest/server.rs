@@ -13,7 +13,6 @@ use tracing::{info, warn};
 
 use watchtower_base::accept::accept_until;
 use watchtower_base::connection_limit::{Caps, ConnectionLimiter, ConnectionSlot};
-use watchtower_base::failure_limit::FailureLimit;
 use watchtower_base::log_limit::LogLimitByAddress;
 use watchtower_base::secret::Secret;
 use watchtower_base::text::counted;
@@ -21,10 +20,9 @@ use watchtower_base::tls;
 use watchtower_base::tls::HandshakeError;
 use watchtower_media::hub::StreamHub;
 
-use super::access::PublishAuth;
 use super::chunk::ChunkLimits;
 use super::connection::{Connection, ConnectionEnd};
-use super::key_guesses::KeyGuesses;
+use super::gate::PublishGate;
 use crate::metrics::IngestMetrics;
 
 /// Settings of an RTMP server.
@@ -69,8 +67,7 @@ impl RtmpListenerSettings {
 #[derive(Debug)]
 pub(super) struct RtmpServerState {
     pub(super) settings: RtmpListenerSettings,
-    pub(super) access: PublishAuth,
-    pub(super) guesses: FailureLimit<KeyGuesses>,
+    pub(super) gate: Arc<PublishGate>,
     pub(super) hub: StreamHub,
     pub(super) metrics: Arc<IngestMetrics>,
     flood: LogLimitByAddress,
@@ -121,7 +118,7 @@ impl RtmpListener {
                     return None;
                 }
             };
-            if shared.guesses.is_blocked(peer.ip(), Instant::now()) {
+            if shared.gate.guesses.is_blocked(peer.ip(), Instant::now()) {
                 shared.note_rejected(peer, "too many wrong stream keys from this address");
                 return None;
             }
@@ -166,20 +163,24 @@ impl RtmpListeners {
             total: settings.connections,
             spares_loopback: false,
         };
-        let access = PublishAuth::new(settings.stream_key.as_ref());
+        let gate = Arc::new(PublishGate::new(settings.stream_key.as_ref()));
         Ok(Self {
             plain,
             secure,
             admission: Arc::new(ConnectionLimiter::new(caps)),
             shared: Arc::new(RtmpServerState {
                 settings,
-                access,
-                guesses: FailureLimit::default(),
+                gate,
                 hub,
                 metrics,
                 flood: LogLimitByAddress::default(),
             }),
         })
+    }
+
+    /// Publish policy, for other protocols.
+    pub fn gate(&self) -> Arc<PublishGate> {
+        Arc::clone(&self.shared.gate)
     }
 
     /// Bound address, with the port the system chose for port 0.
@@ -195,7 +196,7 @@ impl RtmpListeners {
     /// Accepts publishers until `shutdown`; then their connections are closed,
     /// which ends their streams.
     pub async fn run(self, shutdown: CancellationToken) {
-        if !self.shared.access.has_key() {
+        if !self.shared.gate.access.has_key() {
             warn!(
                 "no stream key is set: only local publishers are accepted; behind a tunnel or \
                  proxy everyone counts as local"

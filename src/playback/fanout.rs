@@ -263,6 +263,7 @@ impl Fanout {
                 if self.has_no_beginning() {
                     self.demand_rendition("group of pictures too long");
                 }
+                self.context.hub.request_keyframe(&self.name);
                 viewer.start(&self.history, now);
                 let place = self.viewers.partition_point(|other| other.id < viewer.id);
                 self.viewers.insert(place, *viewer);

@@ -30,12 +30,7 @@ pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) 
         let _ = write!(sdp, "a=group:BUNDLE {}\r\n", served.join(" "));
     }
     let made: Vec<_> = parts.collect();
-    let transport: Vec<_> = made
-        .first()
-        .into_iter()
-        .flat_map(|section| section.lines())
-        .filter(|line| TRANSPORT.iter().any(|name| line.starts_with(name)))
-        .collect();
+    let transport = transport_lines(made.first().copied().unwrap_or_default());
     let mut candidates_written = false;
     for section in &offer.sections {
         let codec = section.served.as_ref();
@@ -54,6 +49,14 @@ pub fn translated(offer: &Offer, answer: &str, addresses: &[IpAddr], port: u16) 
         }
     }
     sdp
+}
+
+/// Lines of a section about its transport.
+pub(crate) fn transport_lines(section: &str) -> Vec<&str> {
+    let lines = section.lines();
+    lines
+        .filter(|line| TRANSPORT.iter().any(|name| line.starts_with(name)))
+        .collect()
 }
 
 fn accept(sdp: &mut String, section: &Offered, codec: &OfferedCodec, ours: &str) {
@@ -109,7 +112,7 @@ fn refuse(sdp: &mut String, section: &Offered, transport: &[&str]) {
     sdp.push_str("a=inactive\r\n");
 }
 
-fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
+pub(crate) fn candidates(sdp: &mut String, addresses: &[IpAddr], port: u16) {
     for (nth, ip) in addresses.iter().enumerate() {
         // RFC 8445, section 5.1.2.1: type, local and component preference;
         // UDP before TCP, and the earlier address before the later.

@@ -25,9 +25,11 @@ use super::stun::{self, Protocol, Stun};
 use crate::client_hello;
 use crate::udp_mux::{Route, UdpMux};
 
-/// Capacity of a session's queue, in datagrams. A viewer sends some ten a
+/// Capacity of a viewer's queue, in datagrams. A viewer sends some ten a
 /// second; more than this is not control traffic.
 const INBOX: usize = 128;
+/// Capacity of a publisher's queue, in datagrams: a keyframe of a megabyte.
+const PUBLISHER_INBOX: usize = 1024;
 /// Maximum number of addresses of a session. A browser with Wi-Fi, cable and
 /// VPN, IPv4 and IPv6, has six; a newer one replaces the oldest.
 const ADDRESSES: usize = 8;
@@ -43,6 +45,7 @@ pub struct IceSocket {
     /// Time of the last datagram, in milliseconds since `born`.
     last_received: AtomicU64,
     inbox: Mutex<Inbox>,
+    capacity: usize,
     peer: Mutex<PeerAddress>,
     closed: AtomicBool,
 }
@@ -111,13 +114,24 @@ enum Nomination {
 }
 
 impl IceSocket {
+    /// Socket of a peer that receives media.
     pub fn new(fragment: String, password: String) -> Self {
+        Self::with_capacity(fragment, password, INBOX)
+    }
+
+    /// Socket of a peer that sends media.
+    pub fn of_publisher(fragment: String, password: String) -> Self {
+        Self::with_capacity(fragment, password, PUBLISHER_INBOX)
+    }
+
+    fn with_capacity(fragment: String, password: String, capacity: usize) -> Self {
         Self {
             fragment,
             password,
             born: Instant::now(),
             last_received: AtomicU64::new(0),
             inbox: Mutex::default(),
+            capacity,
             peer: Mutex::default(),
             closed: AtomicBool::new(false),
         }
@@ -187,7 +201,7 @@ impl IceSocket {
     }
 
     /// Time since the last datagram was received.
-    pub(crate) fn silence(&self) -> Duration {
+    pub fn silence(&self) -> Duration {
         let last_received = Duration::from_millis(self.last_received.load(Ordering::Relaxed));
         self.born.elapsed().saturating_sub(last_received)
     }
@@ -226,7 +240,7 @@ impl IceSocket {
             _ => datagram,
         };
         let mut inbox = self.inbox.locked();
-        if inbox.datagrams.len() >= INBOX {
+        if inbox.datagrams.len() >= self.capacity {
             return false;
         }
         let again = inbox.nomination.note(&datagram, from);

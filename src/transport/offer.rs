@@ -18,7 +18,8 @@ const HASHES: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
 /// Maximum number of codec names in the error to a peer without a common codec.
 const MOST_NAMED: usize = 12;
 /// Format parameters for webrtc, those of its own configurations.
-const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+pub(crate) const H264: &str =
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 const OPUS: &str = "minptime=10;useinbandfec=1";
 
 /// Tracks of a stream; both if it has just begun.
@@ -111,6 +112,15 @@ pub enum Unmet {
     NoFingerprint,
     #[error("a=setup must be actpass or active: the server is passive")]
     WrongSetup,
+    #[error("a=setup must be actpass, active or passive")]
+    UnknownSetup,
+    #[error(
+        "no video is sent: expected m=video with a=sendonly or a=sendrecv, and a port that is not \
+         0 unless it is a=bundle-only in a BUNDLE group"
+    )]
+    NoVideoSent,
+    #[error("none of the video codecs is accepted: expected {accepted}; offered are {offered}")]
+    NoPublishedCodec { accepted: String, offered: String },
 }
 
 #[derive(Default)]
@@ -121,13 +131,15 @@ struct SdpSection<'a> {
     mid: Option<&'a str>,
     port_zero: bool,
     bundle_only: bool,
-    receives: Option<bool>,
+    direction: Option<&'a str>,
     lite: bool,
     /// Payload type and its encoding.
     codecs: Vec<(&'a str, &'a str)>,
     parameters: Vec<(&'a str, &'a str)>,
     feedback: Vec<(&'a str, &'a str)>,
     extensions: Vec<&'a str>,
+    /// Values of `a=simulcast`.
+    simulcast: Option<&'a str>,
     /// Mids of bundle groups; in the session section only.
     bundles: Vec<Vec<&'a str>>,
     fragment: Option<&'a str>,
@@ -137,19 +149,37 @@ struct SdpSection<'a> {
 }
 
 /// Tracks that one transport could carry, as indices of the sections.
-#[derive(Default)]
-struct Transport<'a> {
+struct Transport<'a, C = OfferedCodec> {
     bundle: Vec<&'a str>,
     members: Vec<usize>,
-    video: Option<(usize, OfferedCodec)>,
-    audio: Option<(usize, OfferedCodec)>,
+    video: Option<(usize, C)>,
+    audio: Option<(usize, C)>,
 }
 
-impl Offer {
-    pub fn parse(text: &str, stream: StreamTracks) -> Result<Self, Unmet> {
-        let (session, media) = sections(text)?;
-        let transport = choose(&session, &media, stream)?;
-        let members = || transport.members.iter().map(|member| &media[*member]);
+/// Attributes of a transport (RFC 8839, RFC 8122).
+struct TransportAttributes<'a> {
+    fragment: &'a str,
+    password: &'a str,
+    fingerprint: &'a str,
+    setup: &'a str,
+}
+
+impl<'a, C> Transport<'a, C> {
+    fn new(bundle: Vec<&'a str>, members: Vec<usize>) -> Self {
+        Self {
+            bundle,
+            members,
+            video: None,
+            audio: None,
+        }
+    }
+
+    fn attributes(
+        &self,
+        session: &SdpSection<'a>,
+        media: &[SdpSection<'a>],
+    ) -> Result<TransportAttributes<'a>, Unmet> {
+        let members = || self.members.iter().map(|member| &media[*member]);
         // All tracks use the transport of the group's first section (RFC 8843,
         // section 7.2), whatever the others specify.
         let fragment = members().find_map(|section| section.fragment);
@@ -164,9 +194,29 @@ impl Offer {
             .or(session.fingerprint)
             .ok_or(Unmet::NoFingerprint)?;
         let setup = members().find_map(|section| section.setup);
-        let Some(setup @ ("actpass" | "active")) = setup.or(session.setup) else {
+        let setup = setup.or(session.setup).unwrap_or_default();
+        Ok(TransportAttributes {
+            fragment,
+            password,
+            fingerprint,
+            setup,
+        })
+    }
+}
+
+impl Offer {
+    pub fn parse(text: &str, stream: StreamTracks) -> Result<Self, Unmet> {
+        let (session, media) = sections(text)?;
+        let transport = choose(&session, &media, stream)?;
+        let TransportAttributes {
+            fragment,
+            password,
+            fingerprint,
+            setup,
+        } = transport.attributes(&session, &media)?;
+        if !matches!(setup, "actpass" | "active") {
             return Err(Unmet::WrongSetup);
-        };
+        }
         let served: Vec<_> = [&transport.video, &transport.audio]
             .into_iter()
             .flatten()
@@ -242,7 +292,11 @@ fn choose<'a>(
     };
     let (videos, audios) = (wanted("video"), wanted("audio"));
     let mut best = None;
-    for transport in transports(session, media) {
+    let served = |section: &SdpSection<'a>| {
+        let wanted = section.is_wanted(session);
+        wanted.then(|| section.codec()).flatten()
+    };
+    for transport in transports(session, media, served) {
         let worth = 2 * u8::from(stream.picture && transport.video.is_some())
             + u8::from(stream.sound && transport.audio.is_some());
         if worth > best.as_ref().map_or(0, |(most, _)| *most) {
@@ -264,15 +318,18 @@ fn choose<'a>(
 
 /// Transports of the offer: one for each group, and one for each ungrouped
 /// section.
-fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Transport<'a>> {
+///
+/// `served` selects the codec of a section; `None` leaves the section out.
+fn transports<'a, C>(
+    session: &SdpSection<'a>,
+    media: &[SdpSection<'a>],
+    served: impl Fn(&SdpSection<'a>) -> Option<C>,
+) -> Vec<Transport<'a, C>> {
     let place = |mid: &str| media.iter().position(|section| section.mid == Some(mid));
-    let mut found: Vec<Transport<'a>> = Vec::new();
+    let mut found: Vec<Transport<'a, C>> = Vec::new();
     let mut grouped = vec![false; media.len()];
     for bundle in &session.bundles {
-        let mut transport = Transport {
-            bundle: bundle.clone(),
-            ..Transport::default()
-        };
+        let mut transport = Transport::new(bundle.clone(), Vec::new());
         for member in bundle.iter().filter_map(|mid| place(mid)) {
             if !std::mem::replace(&mut grouped[member], true) {
                 transport.members.push(member);
@@ -281,10 +338,7 @@ fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Tra
         found.push(transport);
     }
     let alone = (0..media.len()).filter(|place| !grouped[*place]);
-    found.extend(alone.map(|place| Transport {
-        members: vec![place],
-        ..Transport::default()
-    }));
+    found.extend(alone.map(|place| Transport::new(Vec::new(), vec![place])));
     // Earlier sections take precedence.
     found.sort_by_key(|transport| transport.members.iter().copied().min());
     for transport in &mut found {
@@ -297,8 +351,8 @@ fn transports<'a>(session: &SdpSection<'a>, media: &[SdpSection<'a>]) -> Vec<Tra
                 "audio" => &mut transport.audio,
                 _ => continue,
             };
-            if free.is_none() && section.is_wanted(session) {
-                *free = section.codec().map(|codec| (place, codec));
+            if free.is_none() {
+                *free = served(section).map(|codec| (place, codec));
             }
         }
     }
@@ -332,12 +386,12 @@ impl<'a> SdpSection<'a> {
     fn note(&mut self, attribute: &'a str) {
         let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
         match name {
-            "recvonly" | "sendrecv" => self.receives = Some(true),
-            "sendonly" | "inactive" => self.receives = Some(false),
+            "recvonly" | "sendrecv" | "sendonly" | "inactive" => self.direction = Some(name),
             "rtpmap" => self.codecs.extend(value.split_once(' ')),
             "fmtp" => self.parameters.extend(value.split_once(' ')),
             "rtcp-fb" => self.feedback.extend(value.split_once(' ')),
             "extmap" => self.extensions.push(value),
+            "simulcast" => self.simulcast = Some(value),
             "mid" => self.mid = Some(value),
             "bundle-only" => self.bundle_only = true,
             "ice-lite" => self.lite = true,
@@ -360,16 +414,22 @@ impl<'a> SdpSection<'a> {
         }
     }
 
+    /// True if the peer wants to receive in this section.
     fn is_wanted(&self, session: &Self) -> bool {
+        // Without an attribute it is sendrecv (RFC 8866, section 6.7).
+        let direction = self.direction.or(session.direction).unwrap_or("sendrecv");
+        self.is_open(session) && matches!(direction, "recvonly" | "sendrecv")
+    }
+
+    /// True unless the section is rejected.
+    fn is_open(&self, session: &Self) -> bool {
         // Port 0 is a rejection, except for a bundled section without a
-        // transport of its own (RFC 8843, section 6). Without a direction
-        // attribute it is sendrecv (RFC 8866, section 6.7).
+        // transport of its own (RFC 8843, section 6).
         let bundled = || {
             self.mid
                 .is_some_and(|mid| session.bundles.iter().flatten().any(|other| *other == mid))
         };
-        (!self.port_zero || self.bundle_only && bundled())
-            && self.receives.or(session.receives).unwrap_or(true)
+        !self.port_zero || self.bundle_only && bundled()
     }
 
     fn codec(&self) -> Option<OfferedCodec> {
@@ -510,5 +570,6 @@ fn symmetric(parameters: &str) -> String {
     pairs.collect::<Vec<_>>().join(";")
 }
 
+pub mod publish;
 #[cfg(test)]
 mod tests;

@@ -57,17 +57,30 @@ impl Reorder {
             self.held.insert(next + step, packet);
         }
         self.release(&mut next, &mut out);
+        self.next = Some(next);
+        self.give_up(now, &mut out);
+        out
+    }
+
+    /// Gives up missing packets that are overdue while no packet arrives;
+    /// returns those behind them.
+    pub fn overdue(&mut self, now: Instant) -> Vec<Ordered> {
+        let mut out = Vec::new();
+        self.give_up(now, &mut out);
+        out
+    }
+
+    fn give_up(&mut self, now: Instant, out: &mut Vec<Ordered>) {
         while let Some((&first, _)) = self.held.first_key_value() {
             let since = *self.gap_since.get_or_insert(now);
             if self.held.len() <= MOST_HELD && now.duration_since(since) < PATIENCE {
                 break;
             }
             out.push(Ordered::Gap);
-            next = first;
-            self.release(&mut next, &mut out);
+            let mut next = first;
+            self.release(&mut next, out);
+            self.next = Some(next);
         }
-        self.next = Some(next);
-        out
     }
 
     fn release(&mut self, next: &mut i64, out: &mut Vec<Ordered>) {
@@ -119,6 +132,10 @@ mod tests {
         assert_eq!(feed(&mut reorder, 2, start), []);
         assert_eq!(feed(&mut reorder, 3, late), [None, Some(2), Some(3)]);
         assert_eq!(feed(&mut reorder, 1, late), []);
+        assert_eq!(feed(&mut reorder, 5, late), []);
+        assert_eq!(reorder.overdue(late), []);
+        let packets = reorder.overdue(late + PATIENCE);
+        assert_eq!(packets, [Ordered::Gap, Ordered::Packet(packet(5))]);
     }
 
     #[test]

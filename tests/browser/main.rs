@@ -10,3 +10,4 @@ mod playback;
 mod redaction;
 mod tls;
 mod whep;
+mod whip;

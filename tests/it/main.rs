@@ -30,3 +30,4 @@ mod streams;
 mod told_structure;
 mod watchdog;
 mod watches;
+mod whip;

@@ -194,6 +194,12 @@ impl ConsoleAuth {
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     }
 
+    /// `Origin` of a request, if its pages may call the API.
+    fn allowed_origin(&self, request: &Request) -> Option<HeaderValue> {
+        let origin = request.headers().get(header::ORIGIN);
+        origin.filter(|origin| self.allows(origin)).cloned()
+    }
+
     fn allows(&self, origin: &HeaderValue) -> bool {
         self.origins
             .iter()
@@ -207,30 +213,9 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let origin = request
-        .headers()
-        .get(header::ORIGIN)
-        .filter(|origin| access.allows(origin))
-        .cloned();
-    // A preflight carries no token; its response only lists what is allowed.
-    let preflight = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-        && origin.is_some();
-    let mut response = if preflight {
-        let allowed = [
-            (
-                header::ACCESS_CONTROL_ALLOW_METHODS,
-                "GET, POST, PATCH, DELETE",
-            ),
-            (
-                header::ACCESS_CONTROL_ALLOW_HEADERS,
-                "authorization, content-type, if-match, last-event-id",
-            ),
-            (header::ACCESS_CONTROL_MAX_AGE, "600"),
-        ];
-        (StatusCode::NO_CONTENT, allowed).into_response()
+    let origin = access.allowed_origin(&request);
+    let mut response = if is_preflight(&request, origin.as_ref()) {
+        preflight()
     } else {
         match access.check(request.headers(), request.uri().authority(), peer.ip()) {
             Ok(()) => next.run(request).await,
@@ -250,14 +235,7 @@ pub(crate) async fn guard(
         }
     };
     let headers = response.headers_mut();
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // A WHEP client on another site needs the `Location` of its session.
-        let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    // Permission depends on the `Origin` of the request.
-    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    expose(headers, origin);
     as_it_is(headers);
     // Origins that may call the API may embed its responses.
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -273,6 +251,60 @@ pub(crate) async fn guard(
             .insert(header::WWW_AUTHENTICATE, scheme);
     }
     response
+}
+
+/// Lets the pages of allowed origins call routes outside the guard, which have
+/// an access control of their own.
+pub(crate) async fn cross_origin(
+    State(access): State<Arc<ConsoleAuth>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let origin = access.allowed_origin(&request);
+    let mut response = match is_preflight(&request, origin.as_ref()) {
+        true => preflight(),
+        false => next.run(request).await,
+    };
+    expose(response.headers_mut(), origin);
+    response
+}
+
+/// True for a preflight of an allowed origin. It carries no token; its response
+/// only lists what is allowed.
+fn is_preflight(request: &Request, origin: Option<&HeaderValue>) -> bool {
+    request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        && origin.is_some()
+}
+
+fn preflight() -> Response {
+    let allowed = [
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, POST, PATCH, DELETE",
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, if-match, last-event-id",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    (StatusCode::NO_CONTENT, allowed).into_response()
+}
+
+/// Adds the headers by which the page of an allowed origin reads the response.
+fn expose(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        // A WHIP or WHEP client on another site needs the `Location` of its
+        // session.
+        let exposed = HeaderValue::from_static("location, etag, retry-after, x-watchtower-behind");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+    // Permission depends on the `Origin` of the request.
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
 }
 
 /// Forbids caching, unless the response sets it itself, and MIME sniffing.

@@ -14,6 +14,7 @@
 //! the cache of the current group of pictures. It is bounded in units and in
 //! bytes, whatever the publisher sends.
 
+mod keyframes;
 mod pause;
 mod refusals;
 pub mod renditions;
@@ -80,6 +81,7 @@ struct HubStream {
     since: Timestamp,
     window: Mutex<UnitWindow>,
     tail: watch::Sender<Tail>,
+    keyframe_requests: tokio::sync::Notify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +335,7 @@ impl StreamHub {
             _ => Cursor::AwaitKeyframe(window.next()),
         };
         drop(window);
+        stream.keyframe_requests.notify_one();
         Some(Subscriber {
             stream,
             tail,
@@ -420,6 +423,7 @@ impl HubStream {
                 next: 0,
                 signal: Signal::There,
             }),
+            keyframe_requests: tokio::sync::Notify::new(),
         }
     }
 

@@ -33,6 +33,8 @@ impl StreamHub {
         drop(window);
         if changes {
             self.note_change();
+            // Of the card, or of the screen again.
+            stream.keyframe_requests.notify_one();
         }
         true
     }

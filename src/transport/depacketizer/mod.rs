@@ -39,6 +39,8 @@ pub struct Depacketizer {
     needs_keyframe: bool,
     /// Packet loss directly before the next packet.
     gap: bool,
+    /// Pictures that were not returned.
+    left_out: u64,
 }
 
 /// Picture being assembled.
@@ -65,6 +67,7 @@ impl Default for Depacketizer {
             needs_keyframe: true,
             // The first packet may be in the middle of a picture.
             gap: true,
+            left_out: 0,
         }
     }
 }
@@ -73,6 +76,12 @@ impl Depacketizer {
     /// True if a keyframe is awaited, so that one may be requested.
     pub fn needs_keyframe(&self) -> bool {
         self.needs_keyframe
+    }
+
+    /// Number of pictures that were incomplete, or could not be decoded, since
+    /// the last call.
+    pub fn take_left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Consumes the next packet in order, or a gap. A packet completes at most
@@ -113,6 +122,7 @@ impl Depacketizer {
         let whole = !picture.damaged && picture.fragmented.is_none();
         if !whole {
             self.needs_keyframe = true;
+            self.left_out += 1;
             return None;
         }
         // Parameter sets alone are not a picture.
@@ -122,10 +132,11 @@ impl Depacketizer {
         if picture.keyframe {
             self.configure();
         }
-        let config = Arc::clone(self.config.as_ref()?);
-        if self.needs_keyframe && !picture.keyframe {
+        let awaited = self.needs_keyframe && !picture.keyframe;
+        let Some(config) = self.config.clone().filter(|_| !awaited) else {
+            self.left_out += 1;
             return None;
-        }
+        };
         self.needs_keyframe = false;
         let time = self.clock.unwrap(picture.timestamp);
         Some(AccessUnit {

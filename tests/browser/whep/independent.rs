@@ -18,7 +18,7 @@ fn sha256(packet: &Bytes) -> String {
 }
 
 /// Python with aiortc: Debian's own, or the first found.
-async fn python() -> &'static str {
+pub(crate) async fn python() -> &'static str {
     for python in ["python3", "/usr/bin/python3"] {
         let probe = Command::new(python)
             .args(["-c", "import aiortc"])

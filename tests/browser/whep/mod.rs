@@ -4,7 +4,7 @@
 mod bottleneck;
 mod clip;
 mod hostile;
-mod independent;
+pub(crate) mod independent;
 mod reachability;
 mod refusals;
 pub(crate) mod relay;

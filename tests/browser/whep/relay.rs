@@ -13,6 +13,8 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     /// Packet loss towards the viewer, per thousand.
     loss: Arc<AtomicU32>,
+    /// Loss of the viewer's, or publisher's, own media, per thousand.
+    upward_loss: Arc<AtomicU32>,
     pub(crate) lost: Arc<AtomicU64>,
     /// Flag: towards the viewer, only checks and handshakes are forwarded.
     muted: Arc<AtomicBool>,
@@ -36,6 +38,7 @@ impl Relay {
         let relay = Self {
             address: near.local_addr().expect("bound"),
             loss: Arc::default(),
+            upward_loss: Arc::default(),
             lost: Arc::default(),
             muted: Arc::default(),
             sent_by_viewer: Arc::default(),
@@ -93,6 +96,11 @@ impl Relay {
                 .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
             return taken.is_ok();
         }
+        let media = matches!(datagram.first(), Some(128..=191));
+        if media && rand::random_range(0..1000) < self.upward_loss.load(Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
         !self.cut.load(Ordering::Relaxed)
     }
 
@@ -119,6 +127,11 @@ impl Relay {
     /// Simulates a connection without media.
     pub(crate) fn mute(&self) {
         self.muted.store(true, Ordering::Relaxed);
+    }
+
+    /// Loses media on its way to the server.
+    pub(crate) fn lose_upward(&self, per_thousand: u32) {
+        self.upward_loss.store(per_thousand, Ordering::Relaxed);
     }
 
     pub(crate) fn lose(&self, per_thousand: u32) {

@@ -143,7 +143,12 @@ impl StoreHarness {
             ready: Arc::new(AtomicBool::new(true)),
         };
         let shutdown = CancellationToken::new();
-        let server = tokio::spawn(console.run(views, OpenApiRouter::new(), shutdown.clone()));
+        let server = tokio::spawn(console.run(
+            views,
+            OpenApiRouter::new(),
+            OpenApiRouter::new(),
+            shutdown.clone(),
+        ));
         Self {
             dir,
             bus,
