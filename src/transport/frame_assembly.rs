@@ -20,7 +20,7 @@ const OBU_HAS_SIZE: u8 = 0x02;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameFormat {
     Vp8,
-    /// Of spatial layers the lowest.
+    /// The lowest of the spatial layers.
     Vp9,
     /// In the low-overhead format (AV1 specification, section 5.2).
     Av1,

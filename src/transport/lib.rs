@@ -22,4 +22,5 @@ pub mod srtp_keys;
 pub mod stun;
 pub mod tcp;
 pub mod udp_mux;
+pub mod video_depacketizer;
 pub mod webrtc_port;

@@ -19,6 +19,11 @@ use crate::whep::relay::Relay;
 /// every channel, and 200 in some.
 const NEAR: f64 = 12.0;
 
+/// Difference where the browser tells the range of the colours beside the
+/// bitstream only (RTP header extension `color-space`), so that its canvas'
+/// full range is taken for the limited one of all video: 16 at black and white.
+const NEAR_IN_RANGE: f64 = 20.0;
+
 struct Publishing {
     server: TestServer,
     browser: Chromium,
@@ -41,10 +46,14 @@ impl Publishing {
 
     /// Waits for a still that shows what was drawn, of this size.
     async fn arrives(&self, width: u32, height: u32) {
+        self.arrives_within(NEAR, width, height).await;
+    }
+
+    async fn arrives_within(&self, most: f64, width: u32, height: u32) {
         let mut seen = Value::Null;
         for _ in 0..120 {
             seen = self.browser.run("compared()").await;
-            let near = seen["worst"].as_f64().is_some_and(|worst| worst < NEAR);
+            let near = seen["worst"].as_f64().is_some_and(|worst| worst < most);
             if near && seen["width"] == json!(width) && seen["height"] == json!(height) {
                 return;
             }
@@ -246,4 +255,24 @@ async fn an_independent_publisher_is_shown() {
         (&json!(960), &json!(540))
     );
     server.logged("WHIP session closed").await;
+}
+
+#[tokio::test]
+async fn every_codec_of_a_browser_arrives() {
+    let publishing = Publishing::open(Setup::new()).await;
+    for codec in ["VP8", "VP9", "AV1"] {
+        let options = format!("{{ codec: 'video/{codec}', width: 640, height: 360 }}");
+        let made = publishing.publish(codec, &options).await;
+        assert_eq!(made["status"], 201, "{codec}: {made}");
+        publishing.arrives_within(NEAR_IN_RANGE, 640, 360).await;
+        let streams = publishing.server.json("/api/streams").await;
+        let items = streams["items"].as_array().expect("a list");
+        let stream = items.iter().find(|one| one["name"] == codec);
+        assert_eq!(stream.expect("it is live")["codec"], codec);
+        publishing
+            .browser
+            .run("publishing.connection.close()")
+            .await;
+    }
+    publishing.browser.close().await;
 }

@@ -2,10 +2,15 @@
 
 use std::time::Instant;
 
-use watchtower_media::AccessUnit;
-use watchtower_transport::depacketizer::Depacketizer;
+use bytes::Bytes;
+
+use watchtower_media::codec::opus;
+use watchtower_media::{AccessUnit, AudioCodec, AudioUnit, MediaTime};
+use watchtower_transport::depacketizer::RtpTimeUnwrapper;
+use watchtower_transport::offer::publish::PublishCodec;
 use watchtower_transport::reception::ReceivedRtp;
 use watchtower_transport::reorder::{Ordered, Reorder};
+use watchtower_transport::video_depacketizer::VideoDepacketizer;
 
 use super::clock::ArrivalClock;
 
@@ -14,19 +19,19 @@ pub(super) struct VideoIntake {
     began: Instant,
     source: Option<u32>,
     reorder: Reorder,
-    depacketizer: Depacketizer,
+    depacketizer: VideoDepacketizer,
     clock: ArrivalClock,
     /// A picture was received.
     begun: bool,
 }
 
 impl VideoIntake {
-    pub(super) fn new(began: Instant) -> Self {
+    pub(super) fn new(codec: PublishCodec, began: Instant) -> Self {
         Self {
             began,
             source: None,
             reorder: Reorder::default(),
-            depacketizer: Depacketizer::default(),
+            depacketizer: VideoDepacketizer::new(codec),
             clock: ArrivalClock::default(),
             begun: false,
         }
@@ -76,6 +81,62 @@ impl VideoIntake {
         }
         self.begun |= !units.is_empty();
         units
+    }
+}
+
+/// Audio track of Opus (RFC 7587): a packet of RTP is a packet of Opus.
+pub(super) struct AudioIntake {
+    began: Instant,
+    source: Option<u32>,
+    reorder: Reorder,
+    time: RtpTimeUnwrapper,
+    clock: ArrivalClock,
+}
+
+impl AudioIntake {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            began,
+            source: None,
+            reorder: Reorder::default(),
+            time: RtpTimeUnwrapper::default(),
+            clock: ArrivalClock::default(),
+        }
+    }
+
+    pub(super) fn push(&mut self, received: ReceivedRtp) -> Vec<AudioUnit> {
+        if self.source.replace(received.source) != Some(received.source) {
+            self.reorder = Reorder::default();
+        }
+        let ordered = self.reorder.push(received.packet, received.at);
+        self.units(ordered, received.at)
+    }
+
+    /// Sound behind packets that are given up.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<AudioUnit> {
+        let ordered = self.reorder.overdue(now);
+        self.units(ordered, now)
+    }
+
+    fn units(&mut self, ordered: Vec<Ordered>, now: Instant) -> Vec<AudioUnit> {
+        let arrived = now.saturating_duration_since(self.began);
+        let packets = ordered.into_iter().filter_map(|ordered| match ordered {
+            Ordered::Packet(packet) => Some(packet),
+            Ordered::Gap => None,
+        });
+        let valid = packets.filter(|packet| opus::duration(&packet.payload).is_ok());
+        let units = valid.map(|packet| {
+            // Opus' clock is 48 kHz (RFC 7587, section 4.1).
+            let MediaTime(samples) = self.time.unwrap(packet.timestamp);
+            let own = MediaTime(samples.saturating_mul(15) / 8);
+            AudioUnit {
+                pts: self.clock.at(own, arrived),
+                codec: AudioCodec::Opus,
+                config: Bytes::new(),
+                data: packet.payload,
+            }
+        });
+        units.collect()
     }
 }
 

@@ -17,7 +17,7 @@ use watchtower_base::sync::Locked as _;
 use watchtower_base::token_bucket::TokenBucket;
 use watchtower_media::hub::StreamHub;
 use watchtower_transport::offer::Unmet;
-use watchtower_transport::offer::publish::{AcceptedCodecs, PublishOffer};
+use watchtower_transport::offer::publish::{AcceptedCodecs, PublishCodec, PublishOffer};
 use watchtower_transport::receiving_peer::{ReceivingPeer, ReceivingPeerError};
 use watchtower_transport::signalling::is_near;
 use watchtower_transport::signalling::problem::SdpProblem;
@@ -35,6 +35,15 @@ const SPARE_SESSIONS: usize = 32;
 /// millisecond, and after a restart of the server all publishers return.
 const ANSWERS_PER_SECOND: f64 = 20.0;
 const ANSWER_BURST: f64 = 64.0;
+
+/// Codecs that are decoded for the analysts, and played or re-encoded for
+/// viewers.
+const ACCEPTED: AcceptedCodecs = AcceptedCodecs {
+    vp8: true,
+    vp9: true,
+    av1: true,
+    opus: true,
+};
 
 /// Limits of publishers, those of RTMP.
 #[derive(Debug, Clone)]
@@ -169,7 +178,7 @@ impl WhipServer {
             self.note_rejected(peer.ip(), problem.detail());
             problem
         };
-        let parsed = PublishOffer::parse(offer, AcceptedCodecs::default());
+        let parsed = PublishOffer::parse(offer, ACCEPTED);
         let parsed = parsed.map_err(|why| refused(unmet(&why)))?;
         let guard = self.admit(&stream, &parsed).map_err(refused)?;
         let near = is_near(headers);
@@ -180,26 +189,32 @@ impl WhipServer {
             etag: guard.etag.clone(),
             sdp,
         };
-        self.spawn(receiving, stream, permit, guard, peer);
+        let accepted = AcceptedPublisher {
+            codec: parsed.video.codec,
+            stream,
+            permit,
+            from: peer,
+        };
+        self.spawn(receiving, accepted, guard);
         Ok(answer)
     }
 
-    fn spawn(
-        &self,
-        peer: ReceivingPeer,
-        stream: StreamName,
-        permit: PublishPermit,
-        guard: WhipRegistration,
-        from: SocketAddr,
-    ) {
+    fn spawn(&self, peer: ReceivingPeer, accepted: AcceptedPublisher, guard: WhipRegistration) {
         let server = self.clone();
+        let AcceptedPublisher {
+            codec,
+            stream,
+            permit,
+            from,
+        } = accepted;
         let span = tracing::info_span!("whip", peer = %from, %stream);
         let life = async move {
             let inner = &server.inner;
             let began = Instant::now();
-            info!("WHIP publisher accepted");
+            info!(?codec, "WHIP publisher accepted");
             let session = WhipSession {
                 peer,
+                codec,
                 stream,
                 permit,
                 hub: &inner.hub,
@@ -292,6 +307,15 @@ impl WhipServer {
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, RegisteredWhip>> {
         self.inner.sessions.locked()
     }
+}
+
+/// Publisher whose offer was answered.
+struct AcceptedPublisher {
+    /// Codec of its video.
+    codec: PublishCodec,
+    stream: StreamName,
+    permit: PublishPermit,
+    from: SocketAddr,
 }
 
 /// Slot of a publisher, freed when dropped.

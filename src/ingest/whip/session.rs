@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use watchtower_base::publish_tokens::PublishPermit;
 use watchtower_base::stream_name::StreamName;
-use watchtower_media::hub::{Publisher, Replaced, StreamHub, StreamLimitReached};
-use watchtower_media::{AccessUnit, MediaUnit};
+use watchtower_media::hub::{Cadence, Publisher, Replaced, StreamHub, StreamLimitReached};
+use watchtower_media::{AccessUnit, AudioUnit, MediaUnit};
 use watchtower_transport::offer::MediaKind;
+use watchtower_transport::offer::publish::PublishCodec;
 use watchtower_transport::receiving_peer::ReceivingPeer;
 
-use super::intake::VideoIntake;
+use super::intake::{AudioIntake, VideoIntake};
 use super::keyframes::KeyframePolicy;
 use super::server::WhipSettings;
 use crate::metrics::IngestMetrics;
@@ -92,6 +93,8 @@ impl From<Replaced> for WhipEnd {
 /// Session whose offer was answered.
 pub(super) struct WhipSession<'a> {
     pub(super) peer: ReceivingPeer,
+    /// Codec of the video.
+    pub(super) codec: PublishCodec,
     pub(super) stream: StreamName,
     pub(super) permit: PublishPermit,
     pub(super) hub: &'a StreamHub,
@@ -129,6 +132,7 @@ impl WhipSession<'_> {
             Ok(publisher) => publisher,
             Err(full) => return WhipEnd::Full(full),
         };
+        publisher.set_cadence(Cadence::OnChange);
         let Err(end) = self.receive(&publisher).await;
         end
     }
@@ -138,7 +142,8 @@ impl WhipSession<'_> {
         publisher: &Publisher,
     ) -> Result<std::convert::Infallible, WhipEnd> {
         let began = Instant::now();
-        let mut intake = VideoIntake::new(began);
+        let mut intake = VideoIntake::new(self.codec, began);
+        let mut sound = AudioIntake::new(began);
         let mut policy = KeyframePolicy::default();
         let mut checks = tokio::time::interval(CHECKS);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -152,17 +157,20 @@ impl WhipSession<'_> {
                     for received in batch.drain(..) {
                         let bytes = received.packet.payload.len() as u64;
                         self.metrics.whip_bytes.inc_by(bytes);
-                        if received.kind == MediaKind::Video {
-                            let units = intake.push(received);
-                            publish(units, publisher, &mut policy)?;
+                        match received.kind {
+                            MediaKind::Video => {
+                                publish(intake.push(received), publisher, &mut policy)?;
+                            }
+                            MediaKind::Audio => publish_sound(sound.push(received), publisher)?,
                         }
                     }
                 }
                 () = publisher.replaced().cancelled() => return Err(WhipEnd::Replaced),
                 () = publisher.keyframe_requested() => policy.joined(),
                 _ = checks.tick() => {
-                    let units = intake.overdue(Instant::now());
-                    publish(units, publisher, &mut policy)?;
+                    let now = Instant::now();
+                    publish(intake.overdue(now), publisher, &mut policy)?;
+                    publish_sound(sound.overdue(now), publisher)?;
                     self.check(&intake, began)?;
                 }
             }
@@ -207,6 +215,13 @@ fn publish(
     for unit in units {
         policy.received(unit.keyframe, unit.data.len(), Instant::now());
         publisher.push(MediaUnit::Video(unit))?;
+    }
+    Ok(())
+}
+
+fn publish_sound(units: Vec<AudioUnit>, publisher: &Publisher) -> Result<(), Replaced> {
+    for unit in units {
+        publisher.push(MediaUnit::Audio(unit))?;
     }
     Ok(())
 }

@@ -277,12 +277,13 @@ fn take_sized(rest: &mut Bytes) -> Option<Bytes> {
 
 /// Unwraps RTP's 32-bit time, starting with the first picture.
 #[derive(Debug, Default)]
-struct RtpTimeUnwrapper {
+pub struct RtpTimeUnwrapper {
     last: Option<(u32, i64)>,
 }
 
 impl RtpTimeUnwrapper {
-    fn unwrap(&mut self, timestamp: u32) -> MediaTime {
+    /// Time in ticks of the track's clock since its first packet.
+    pub fn unwrap(&mut self, timestamp: u32) -> MediaTime {
         let time = self.last.map_or(0, |(before, time)| {
             time + i64::from(timestamp.wrapping_sub(before) as i32)
         });

@@ -41,7 +41,7 @@ fn keyframe(source: u32, first: u16, timestamp: u32, at: Instant) -> Vec<Receive
 #[test]
 fn a_new_source_continues_the_time_with_a_keyframe() {
     let began = Instant::now();
-    let mut intake = VideoIntake::new(began);
+    let mut intake = VideoIntake::new(PublishCodec::H264, began);
     let at = |ms| began + Duration::from_millis(ms);
     let first = keyframe(1, 100, 9_000, at(0));
     assert_eq!(pictures(&mut intake, first), [(0, true)]);
@@ -56,9 +56,41 @@ fn a_new_source_continues_the_time_with_a_keyframe() {
 }
 
 #[test]
+fn sound_keeps_its_time_and_loses_what_is_no_opus() {
+    let began = Instant::now();
+    let mut intake = AudioIntake::new(began);
+    // 20 ms of CELT each, and one that claims more frames than it has.
+    let packets = [
+        (1, 4_000_000_000_u32, &[0xf8, 1, 2][..], 0),
+        (2, 4_000_000_960, &[0xfb], 25),
+        (3, 4_000_001_920, &[0xf8, 3], 38),
+    ];
+    let mut heard = Vec::new();
+    for (sequence, timestamp, payload, ms) in packets {
+        let received = ReceivedRtp {
+            kind: MediaKind::Audio,
+            source: 1,
+            packet: RtpPacket {
+                sequence,
+                timestamp,
+                marker: false,
+                payload: Bytes::copy_from_slice(payload),
+            },
+            at: began + Duration::from_millis(ms),
+        };
+        heard.extend(intake.push(received));
+    }
+    let heard: Vec<_> = heard
+        .iter()
+        .map(|unit| (unit.pts.ms(), &*unit.data))
+        .collect();
+    assert_eq!(heard, [(0, &[0xf8, 1, 2][..]), (40, &[0xf8, 3])]);
+}
+
+#[test]
 fn pictures_behind_a_lost_packet_come_without_another_packet() {
     let began = Instant::now();
-    let mut intake = VideoIntake::new(began);
+    let mut intake = VideoIntake::new(PublishCodec::H264, began);
     let first = keyframe(1, 0, 0, began);
     assert_eq!(pictures(&mut intake, first), [(0, true)]);
     // Packet 3 is lost.
