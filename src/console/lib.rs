@@ -287,6 +287,7 @@ fn router(
     let (guarded, mut api) = guarded.split_for_parts();
     let (free, open) = free.split_for_parts();
     let free = free
+        .merge(page::share::router())
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(http::public::arrived));
     api.merge(open);

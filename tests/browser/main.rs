@@ -8,6 +8,7 @@ mod console;
 mod injection;
 mod playback;
 mod redaction;
+mod share;
 mod tls;
 mod whep;
 mod whip;

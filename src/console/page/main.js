@@ -22,6 +22,7 @@ import { isLimited, offerStreams, openRanges, prepareScope, scopeParams, setScop
 import { find, prepare as prepareSearch } from './search.js';
 import { show as showSeries } from './series.js';
 import { fetched, howto, show as showSetup } from './setup.js';
+import { prepareSharing } from './sharing.js';
 import { measure, showStats } from './stats.js';
 import { show as showSuppressions } from './suppressions.js';
 import { Tiles } from './tiles.js';
@@ -270,6 +271,7 @@ function showState() {
   const stream = streams?.find(({ name }) => name === streamList.value);
   let [is, text] = ['', streams ? 'no stream' : 'connecting'];
   if (stream?.state === 'signal_lost') [is, text] = ['lost', 'signal lost, waiting for publisher'];
+  else if (stream?.state === 'paused') [is, text] = ['paused', 'paused by the person who shares'];
   else if (stream && playing.state === 'live') [is, text] = ['live', ['live', playing.why].filter(Boolean).join(': ')];
   else if (stream && playing.state === 'waiting') text = `${playing.why}; reconnecting…`;
   else if (stream) text = 'connecting';
@@ -360,6 +362,7 @@ showNotified();
 preparePush((id) => go('incidents', id ? { incident: id } : {}));
 at('to-notifications').addEventListener('click', openNotifications);
 showStats(() => streamList.value);
+prepareSharing(() => streamList.value);
 showTheme();
 showTime();
 setInterval(showTime, 5000);

@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod colours;
+pub(super) mod share;
 
 use std::borrow::Cow;
 
@@ -21,6 +22,9 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Policy of the login page, whose style is inline.
 const LOGIN_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
      form-action 'self'; frame-ancestors 'none'";
+
+/// Permissions policy of pages that use no device.
+const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=()";
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -84,6 +88,7 @@ const SCRIPTS: &[(&str, &str)] = &scripts![
     "series.js",
     "settled.js",
     "setup.js",
+    "sharing.js",
     "signoff.js",
     "snooze.js",
     "span.js",
@@ -110,6 +115,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/lists.css", STYLE, include_str!("lists.css")),
     ("/page/proof.css", STYLE, include_str!("proof.css")),
     ("/page/live.css", STYLE, include_str!("live.css")),
+    ("/page/sharing.css", STYLE, include_str!("sharing.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("icon.svg")),
     // Above all pages, which are its scope.
     (
@@ -132,14 +138,18 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     files
         .chain(icons)
         .fold(Router::new(), |router, (path, kind, content)| {
-            let sum = Sha256::digest(content.as_bytes());
-            let sum: String = hex::encode(&sum[..12]);
-            let tag = [(header::ETAG, format!("\"{sum}\""))];
+            let tag = tag(&content);
             router.route(
                 &path,
-                get(move || async move { (tag, page(kind, POLICY, content)) }),
+                get(move || async move { (tag, page(kind, POLICY, NO_DEVICES, content)) }),
             )
         })
+}
+
+/// Entity tag of a file.
+fn tag(content: &str) -> [(HeaderName, String); 1] {
+    let sum = Sha256::digest(content.as_bytes());
+    [(header::ETAG, format!("\"{}\"", hex::encode(&sum[..12])))]
 }
 
 /// Icon with a count of open critical incidents.
@@ -167,12 +177,13 @@ pub(super) fn login_to(alert: Option<&str>, next: &str) -> Response {
     let content = include_str!("login.html")
         .replace("<!--alert-->", alert.as_deref().unwrap_or_default())
         .replace("<!--next-->", if next.contains("/?") { &next } else { "" });
-    page(HTML, LOGIN_POLICY, content)
+    page(HTML, LOGIN_POLICY, NO_DEVICES, content)
 }
 
 fn page(
     kind: &'static str,
     policy: &'static str,
+    devices: &'static str,
     content: impl Into<Cow<'static, str>>,
 ) -> Response {
     let headers = [
@@ -185,10 +196,7 @@ fn page(
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",
         ),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(), microphone=(), geolocation=()",
-        ),
+        (HeaderName::from_static("permissions-policy"), devices),
     ];
     (headers, content.into()).into_response()
 }

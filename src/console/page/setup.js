@@ -5,6 +5,7 @@ import { copyButton } from './clipboard.js';
 import { deadLetters } from './dead.js';
 import { at, el, fill, words } from './dom.js';
 import { ago, clock, modelName, number, size, usd, withTimes } from './format.js';
+import { ways } from './sharing.js';
 
 /** @import {Agent, Child, List, Setup, Sink, Standing} from './types' */
 
@@ -69,6 +70,8 @@ export function howto({ rtmp, rtmps, stream_key, public_address, refused }) {
   const key = stream_key ? 'WATCHTOWER_STREAM_KEY from the server’s .env' : 'any value (no key configured)';
   return [
     el('h2', {}, 'Share a screen'),
+    ways(),
+    el('h3', {}, 'With an encoder'),
     table('Encoder settings', ['encoder', 'stream URL', 'stream key'], [
       row('Zoom: More → Live on Custom Live Streaming Service', copied(url, 'stream URL for Zoom'), el('span', {}, key, '; page URL: any https address')),
       row('OBS: Settings → Stream → Service: Custom', copied(url, 'stream URL for OBS'), key),

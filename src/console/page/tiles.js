@@ -24,6 +24,7 @@ class Tile {
   #away = 0;
   #playing = { state: '', why: '' };
   #name = el('button', { type: 'button', class: 'tile-name' });
+  #card = el('p', { class: 'paused-card', hidden: true }, 'Paused by the person who shares');
 
   /** @param {HTMLElement} root @param {(tile: Tile) => void} chosen @param {() => void} changed */
   constructor(root, chosen, changed) {
@@ -40,7 +41,7 @@ class Tile {
       root.classList.toggle('zoomed', this.zoomed);
       changed();
     });
-    root.append(this.#name);
+    root.append(this.#card, this.#name);
     this.#name.addEventListener('click', () => chosen(this));
     this.lens.addEventListener('click', () => chosen(this));
     // Two fingers zoom; one scrolls the page, while all of the picture is seen.
@@ -67,9 +68,12 @@ class Tile {
     this.root.classList.toggle('chosen', chosen);
     const lost = stream?.state === 'signal_lost';
     // Nothing is boxed on the card that says so.
-    this.boxes.stream = lost ? '' : name;
+    // At once, whatever picture is still on its way.
+    const paused = stream?.state === 'paused';
+    this.#card.hidden = !paused;
+    this.boxes.stream = lost || paused ? '' : name;
     this.#name.setAttribute('aria-pressed', String(chosen));
-    const text = lost ? `${name}: signal lost` : name;
+    const text = lost ? `${name}: signal lost` : paused ? `${name}: paused` : name;
     if (this.#name.textContent !== text) fill(this.#name, text);
   }
 

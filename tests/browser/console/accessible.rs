@@ -8,7 +8,7 @@ use crate::common::serve::Setup;
 use crate::console::fixture::{opened, press, report, reported, submit};
 
 /// Source of axe-core, installed by `scripts/check-page.sh`.
-pub(super) fn axe() -> String {
+pub(crate) fn axe() -> String {
     let file = concat!(
         env!("CARGO_TARGET_TMPDIR"),
         "/page/node_modules/axe-core/axe.min.js"
@@ -18,7 +18,7 @@ pub(super) fn axe() -> String {
 }
 
 /// Violations found, as text.
-pub(super) async fn look(browser: &Chromium, axe: &str, what: &str) -> Vec<String> {
+pub(crate) async fn look(browser: &Chromium, axe: &str, what: &str) -> Vec<String> {
     let run = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})";
     let wanted = format!(
         "{axe}; return {run}.then(({{violations}}) => violations.map(({{id, help, nodes}}) => \

@@ -3,7 +3,7 @@
 
 mod fixture;
 
-mod accessible;
+pub(crate) mod accessible;
 mod acting;
 mod analysts;
 mod boxes;
