@@ -15,7 +15,7 @@ use crate::AppState;
 use crate::api::agent_settings::EditProblem;
 
 /// Outside the guard, with responses of their own.
-const FREE: [&str; 8] = [
+const FREE: [&str; 10] = [
     "/healthz",
     "/login",
     "/logout",
@@ -24,6 +24,8 @@ const FREE: [&str; 8] = [
     "/api/share/{stream}/session",
     "/api/share/{stream}/latest.jpg",
     "/api/share/{stream}/paused",
+    "/whip/{stream}",
+    "/whip/{stream}/{session}",
 ];
 
 #[derive(utoipa::OpenApi)]
@@ -45,7 +47,7 @@ const FREE: [&str; 8] = [
         (name = "series", description = "Numbers of the screens over time"),
         (name = "sinks", description = "Sinks and dead letters"),
         (name = "sharing", description = "Share links, and what their holders see"),
-        (name = "media", description = "Watching, by WHEP (draft-ietf-wish-whep)"),
+        (name = "media", description = "Watching by WHEP (draft-ietf-wish-whep), publishing by WHIP (RFC 9725)"),
         (name = "service", description = "Health, readiness and metrics"),
     ),
     modifiers(&SecurityAddon)
@@ -62,6 +64,8 @@ impl Modify for SecurityAddon {
         components.add_security_scheme("token", bearer);
         let share = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme("share", share);
+        let publisher = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme("publisher", publisher);
         let cookie = ApiKey::Cookie(ApiKeyValue::new("watchtower"));
         components.add_security_scheme("session", SecurityScheme::ApiKey(cookie));
     }

@@ -41,7 +41,9 @@ pub fn router(server: WhipServer) -> OpenApiRouter {
 #[utoipa::path(
     post,
     path = "/whip/{stream}",
+    operation_id = "publish_stream",
     tag = "media",
+    security(("publisher" = []), ()),
     params(("stream" = String, Path, description = "The stream's name")),
     request_body(content = String, content_type = "application/sdp", description = "The publisher's offer"),
     responses(
@@ -90,7 +92,9 @@ async fn publish(
 #[utoipa::path(
     patch,
     path = "/whip/{stream}/{session}",
+    operation_id = "trickle_publisher",
     tag = "media",
+    security(()),
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "Id of the session, from `Location`"),
@@ -130,7 +134,9 @@ async fn trickle(
 #[utoipa::path(
     delete,
     path = "/whip/{stream}/{session}",
+    operation_id = "end_publisher",
     tag = "media",
+    security(()),
     params(
         ("stream" = String, Path, description = "The stream's name"),
         ("session" = String, Path, description = "Id of the session, from `Location`"),

@@ -12,6 +12,7 @@ use crate::console::description::Described;
 use crate::console::fixture::{cropped, report, reported};
 use crate::console::overview_reads::overview_reads;
 use crate::console::share_calls::share_calls;
+use crate::console::whip_calls::whip_calls;
 
 const SECRET: &str = "inbound-s3cret-of-tests";
 
@@ -137,6 +138,7 @@ async fn every_operation_answers_as_described() {
     changes(&server, &mut api, &id).await;
     crew(&server, &mut api).await;
     share_calls(&server, &mut api).await;
+    whip_calls(&server, &mut api).await;
     media(&server, &mut api).await;
 
     let all: BTreeSet<String> = document["paths"]

@@ -32,3 +32,4 @@ mod tiles;
 mod time_range;
 mod times;
 mod waiting;
+mod whip_calls;
