@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::NackPair;
 use rtc::rtp::Header;
 
 use super::*;
@@ -75,7 +76,7 @@ impl ReceptionRig {
             for packet in packets {
                 if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
                     assert_eq!(nack.media_ssrc, 7);
-                    requested.extend(nack.nacks.iter().flat_map(|pair| pair.packet_list()));
+                    requested.extend(nack.nacks.iter().flat_map(NackPair::packet_list));
                 }
             }
         }
