@@ -131,6 +131,7 @@ impl Peer {
             events,
             crypto: tap.clone(),
             begins_dtls: false,
+            outlives_ice: false,
             replay_window: None,
         };
         let connection = port.connect(line, setup).await?;

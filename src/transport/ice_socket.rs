@@ -47,7 +47,16 @@ pub struct IceSocket {
     inbox: Mutex<Inbox>,
     capacity: usize,
     peer: Mutex<PeerAddress>,
+    /// Credentials after an ICE restart.
+    restarted: Mutex<Option<IceCredentials>>,
     closed: AtomicBool,
+}
+
+/// Credentials of one generation (RFC 8839, section 5.4).
+#[derive(Debug, Clone)]
+pub struct IceCredentials {
+    pub fragment: String,
+    pub password: String,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +142,7 @@ impl IceSocket {
             inbox: Mutex::default(),
             capacity,
             peer: Mutex::default(),
+            restarted: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -144,6 +154,40 @@ impl IceSocket {
 
     pub fn password(&self) -> &str {
         &self.password
+    }
+
+    /// Sets the credentials of an ICE restart; returns the user fragment of the
+    /// one before.
+    pub(crate) fn restart(&self, credentials: IceCredentials) -> Option<String> {
+        let before = self.restarted.locked().replace(credentials);
+        before.map(|before| before.fragment)
+    }
+
+    /// Password that belongs to a user fragment of ours, and true if it is of
+    /// an ICE restart: webrtc does not know that, so that its checks are
+    /// answered here.
+    pub(crate) fn password_of(&self, fragment: &str) -> Option<(String, bool)> {
+        if fragment == self.fragment {
+            return Some((self.password.clone(), false));
+        }
+        let restarted = self.restarted.locked();
+        let of_restart = restarted.as_ref().filter(|one| one.fragment == fragment);
+        of_restart.map(|one| (one.password.clone(), true))
+    }
+
+    /// Handles an authentic check after an ICE restart: media moves to the path
+    /// that it nominates.
+    pub(crate) fn checked_again(&self, from: SocketAddr, path: Route, nominated: bool) {
+        self.touch();
+        let mut peer = self.peer.locked();
+        if nominated && peer.known.is_some() && !peer.is_current(from) {
+            peer.move_to(from, path, Instant::now());
+        }
+    }
+
+    fn touch(&self) {
+        let last_received = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_received.store(last_received, Ordering::Relaxed);
     }
 
     /// Route of media, once there is one.
@@ -232,8 +276,7 @@ impl IceSocket {
     /// Queues a datagram; false if the queue is full, by a stalled reader or a
     /// flood.
     pub(crate) fn put(&self, datagram: Bytes, from: SocketAddr) -> bool {
-        let last_received = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_received.store(last_received, Ordering::Relaxed);
+        self.touch();
         let from = self.alias(from);
         let datagram = match stun::protocol(&datagram) {
             Protocol::Dtls => client_hello::preferring_gcm(datagram),

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod client_hello;
 pub mod clock;
 pub mod depacketizer;
+pub mod fragment;
 pub mod frame_assembly;
 pub mod gso_batch;
 pub mod ice_socket;

@@ -18,7 +18,7 @@ use crate::ice_socket::IceSocket;
 use crate::offer::H264;
 use crate::offer::publish::PublishOffer;
 use crate::reception::{ReceivedRtp, Reception, ReceptionControl};
-use crate::webrtc_port::{PeerSetup, PluggedSocket, WebrtcPort, random_hex};
+use crate::webrtc_port::{IceRestarter, PeerSetup, PluggedSocket, WebrtcPort, random_hex};
 
 /// Timeout of gathering, which is local and takes under a millisecond.
 const GATHERING: Duration = Duration::from_secs(3);
@@ -92,6 +92,7 @@ impl ReceivingPeer {
             events,
             crypto: Arc::clone(port.crypto()),
             begins_dtls: offer.peer_is_passive,
+            outlives_ice: true,
             replay_window: Some(REPLAY_WINDOW),
         };
         let connection = port.connect(socket.line(), setup).await?;
@@ -135,6 +136,10 @@ impl ReceivingPeer {
     /// Time since the last datagram, ICE checks included.
     pub fn silence(&self) -> Duration {
         self.socket.line().silence()
+    }
+
+    pub fn restarter(&self) -> IceRestarter {
+        self.socket.restarter()
     }
 
     pub async fn close(&self) {

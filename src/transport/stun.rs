@@ -27,6 +27,7 @@ pub enum Stun<'a> {
 const HEADER: usize = 20;
 const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
+const USE_CANDIDATE: u16 = 0x0025;
 
 pub fn protocol(datagram: &[u8]) -> Protocol {
     match datagram.first() {
@@ -50,6 +51,13 @@ pub fn stun(datagram: &[u8]) -> Option<Stun<'_>> {
         [0x01, 0x01] => Some(Stun::BindingSuccess),
         _ => Some(Stun::Other),
     }
+}
+
+/// True for a check that nominates its path (USE-CANDIDATE, RFC 8445, section
+/// 8.1.1).
+pub(crate) fn nominates(datagram: &[u8]) -> bool {
+    let attributes = datagram.get(HEADER..).unwrap_or_default();
+    attribute(attributes, USE_CANDIDATE).is_some()
 }
 
 fn username(attributes: &[u8]) -> Option<&str> {

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rtc::crypto::RTCCryptoProvider;
+use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::Message;
+use rtc::stun::message::{BINDING_SUCCESS, Message, Setter};
+use rtc::stun::xoraddr::XorMappedAddress;
 use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -22,7 +24,7 @@ use webrtc::runtime::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState
 
 use super::stun::{self, Protocol, Stun};
 use super::tcp::TcpConn;
-use crate::ice_socket::IceSocket;
+use crate::ice_socket::{IceCredentials, IceSocket};
 use crate::metrics::TransportMetrics;
 
 /// Send buffer size in bytes. A keyframe for a hundred viewers is 15 MB; the
@@ -47,6 +49,13 @@ struct DemuxTable {
     by_address: HashMap<SocketAddr, Arc<IceSocket>>,
     /// TCP connections by remote address.
     tcp_connections: HashMap<SocketAddr, TcpConn>,
+}
+
+/// Receiver of a datagram.
+enum ClaimedDatagram {
+    Of(Arc<IceSocket>),
+    /// Answered by the port itself.
+    Answered,
 }
 
 /// Route to a viewer.
@@ -175,9 +184,26 @@ impl UdpMux {
             .insert(line.fragment().to_owned(), Arc::clone(line));
     }
 
+    /// Gives a session new credentials, for an ICE restart (RFC 8445, section
+    /// 9). Those of the session's beginning stay valid.
+    pub fn restart(&self, line: &Arc<IceSocket>, credentials: IceCredentials) {
+        let fragment = credentials.fragment.clone();
+        let mut table = self.write();
+        // The session may have ended.
+        if !table.by_fragment.contains_key(line.fragment()) {
+            return;
+        }
+        if let Some(before) = line.restart(credentials) {
+            table.by_fragment.remove(&before);
+        }
+        table.by_fragment.insert(fragment, Arc::clone(line));
+    }
+
     pub fn remove(&self, line: &Arc<IceSocket>) {
         let mut table = self.write();
-        table.by_fragment.remove(line.fragment());
+        table
+            .by_fragment
+            .retain(|_, other| !Arc::ptr_eq(line, other));
         table
             .by_address
             .retain(|_, other| !Arc::ptr_eq(line, other));
@@ -218,45 +244,80 @@ impl UdpMux {
 
     /// Session of a datagram; its address is added to the table if the datagram
     /// proves that.
-    pub(crate) fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<Arc<IceSocket>> {
+    fn claim(&self, datagram: &[u8], from: SocketAddr) -> Option<ClaimedDatagram> {
         let known = self.read().by_address.get(&from).cloned();
         match stun::protocol(datagram) {
-            Protocol::Dtls | Protocol::Rtp => known,
+            Protocol::Dtls | Protocol::Rtp => known.map(ClaimedDatagram::Of),
             Protocol::Other => None,
             Protocol::Stun => match stun::stun(datagram)? {
                 Stun::BindingRequest { local } => {
                     let line = self.read().by_fragment.get(local).cloned()?;
-                    if !self.is_authentic(datagram, line.password()) {
+                    let (password, restarted) = line.password_of(local)?;
+                    if !self.is_authentic(datagram, &password) {
                         return None;
                     }
                     let claimed = match known {
-                        Some(known) if Arc::ptr_eq(&known, &line) => Some(line),
+                        Some(known) if Arc::ptr_eq(&known, &line) => Some(known),
                         // The address of a live session can't be taken over.
                         Some(known) if known.is_alive() => None,
                         _ => {
                             self.learn(from, &line);
-                            Some(line)
+                            Some(Arc::clone(&line))
                         }
                     };
-                    if let Some(line) = &claimed {
-                        line.checked(from, self.path(from));
+                    let claimed = claimed?;
+                    if restarted {
+                        let nominated = stun::nominates(datagram);
+                        line.checked_again(from, self.path(from), nominated);
+                        self.answer_check(datagram, from, password);
+                        return Some(ClaimedDatagram::Answered);
                     }
-                    claimed
+                    claimed.checked(from, self.path(from));
+                    Some(ClaimedDatagram::Of(claimed))
                 }
-                Stun::BindingSuccess | Stun::Other => known,
+                Stun::BindingSuccess | Stun::Other => known.map(ClaimedDatagram::Of),
             },
         }
     }
 
     /// Delivers a datagram; false without a session, which is counted.
     pub(crate) fn deliver(&self, datagram: &[u8], from: SocketAddr) -> bool {
-        let taken = self
-            .claim(datagram, from)
-            .is_some_and(|line| line.put(Bytes::copy_from_slice(datagram), from));
+        let taken = match self.claim(datagram, from) {
+            Some(ClaimedDatagram::Of(line)) => line.put(Bytes::copy_from_slice(datagram), from),
+            Some(ClaimedDatagram::Answered) => true,
+            None => false,
+        };
         if !taken {
             self.metrics.dropped_datagrams.inc();
         }
         taken
+    }
+
+    /// Answers a connectivity check (RFC 8445, section 7.3).
+    fn answer_check(&self, request: &[u8], from: SocketAddr, password: String) {
+        let mut asked = Message::new();
+        if asked.write(request).is_err() {
+            return;
+        }
+        let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
+            password,
+            self.crypto.crypto(),
+        );
+        let parts: [Box<dyn Setter + '_>; 5] = [
+            Box::new(BINDING_SUCCESS),
+            Box::new(asked.transaction_id),
+            Box::new(XorMappedAddress {
+                ip: from.ip().to_canonical(),
+                port: from.port(),
+            }),
+            Box::new(integrity),
+            Box::new(FINGERPRINT),
+        ];
+        let mut answer = Message::new();
+        if answer.build(&parts).is_ok() {
+            // Checks are repeated.
+            let _ = self.send(&self.path(from), &answer.raw, answer.raw.len());
+        }
     }
 
     fn learn(&self, from: SocketAddr, line: &Arc<IceSocket>) {

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rtc::crypto::RTCCryptoProvider;
 use rtc::peer_connection::transport::RTCDtlsRole;
@@ -14,7 +15,7 @@ use webrtc::peer_connection::{
     RTCConfigurationBuilder, Registry, SettingEngineBuilder, SrtpProtectionProfile,
 };
 
-use crate::ice_socket::{IceSocket, IceSocketRuntime, SILENCE};
+use crate::ice_socket::{IceCredentials, IceSocket, IceSocketRuntime, SILENCE};
 use crate::metrics::TransportMetrics;
 use crate::udp_mux::UdpMux;
 use crate::{answer, tcp};
@@ -44,6 +45,9 @@ pub struct PeerSetup {
     pub crypto: Arc<dyn RTCCryptoProvider>,
     /// True to begin the DTLS handshake, with a peer that waits for it.
     pub begins_dtls: bool,
+    /// True if the session has a timeout of its own instead of ICE's, as with
+    /// ICE restarts, whose checks webrtc does not see.
+    pub outlives_ice: bool,
     /// Number of RTP packets by which a late one may be behind.
     pub replay_window: Option<usize>,
 }
@@ -121,6 +125,11 @@ impl WebrtcPort {
         line: &Arc<IceSocket>,
         setup: PeerSetup,
     ) -> Result<Arc<dyn PeerConnection>, Error> {
+        // Zero is none.
+        let timeout = match setup.outlives_ice {
+            true => Duration::ZERO,
+            false => 2 * SILENCE,
+        };
         let role = match setup.begins_dtls {
             true => RTCDtlsRole::Client,
             false => RTCDtlsRole::Server,
@@ -133,7 +142,7 @@ impl WebrtcPort {
             .with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled)
             // Idle timeouts are the session's, and the peer's consent checks
             // keep the path open.
-            .with_ice_timeouts(Some(2 * SILENCE), Some(4 * SILENCE), Some(SILENCE))
+            .with_ice_timeouts(Some(timeout), Some(2 * timeout), Some(SILENCE))
             // The first is cheaper by 0.7 us a packet.
             .with_srtp_protection_profiles(vec![
                 SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
@@ -177,8 +186,34 @@ pub struct PluggedSocket {
 }
 
 impl PluggedSocket {
+    pub fn restarter(&self) -> IceRestarter {
+        IceRestarter {
+            mux: Arc::clone(&self.mux),
+            line: Arc::clone(&self.line),
+        }
+    }
+
     pub fn line(&self) -> &Arc<IceSocket> {
         &self.line
+    }
+}
+
+/// Handle that restarts the ICE of a session.
+#[derive(Debug, Clone)]
+pub struct IceRestarter {
+    mux: Arc<UdpMux>,
+    line: Arc<IceSocket>,
+}
+
+impl IceRestarter {
+    /// Credentials for the checks from now on.
+    pub fn restart(&self) -> IceCredentials {
+        let credentials = IceCredentials {
+            fragment: random_hex(8),
+            password: random_hex(16),
+        };
+        self.mux.restart(&self.line, credentials.clone());
+        credentials
     }
 }
 

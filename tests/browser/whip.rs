@@ -276,3 +276,21 @@ async fn every_codec_of_a_browser_arrives() {
     }
     publishing.browser.close().await;
 }
+
+#[tokio::test]
+async fn ice_is_restarted_while_the_picture_goes_on() {
+    let publishing = Publishing::open(Setup::new()).await;
+    let made = publishing.publish("team", "{}").await;
+    assert_eq!(made["status"], 201, "{made}");
+    publishing.arrives(1280, 720).await;
+    let restarted = publishing.browser.run("restart()").await;
+    assert_eq!(restarted["status"], 200, "{restarted}");
+    // A picture of another size, drawn after the restart, arrives; checks with
+    // the old credentials are no longer sent.
+    let grow = "void Object.assign(publishing.canvas, { width: 960, height: 540 })";
+    publishing.browser.run(grow).await;
+    publishing.arrives(960, 540).await;
+    let seen = publishing.browser.run("sent()").await;
+    assert_eq!(seen["state"], "connected", "{seen:#}");
+    publishing.browser.close().await;
+}

@@ -218,6 +218,31 @@ async fn a_session_is_patched_and_ended_by_its_location() {
         let patched = WhipResponse::of(patch(fragment, etag)).await;
         assert_eq!(patched.status, status, "{}", patched.text);
     }
+    let restart = "a=ice-ufrag:efgh\r\na=ice-pwd:0123456789012345678902\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n";
+    let restarted = WhipResponse::of(patch(restart, Some("*"))).await;
+    assert_eq!(restarted.status, 200, "{}", restarted.text);
+    assert_eq!(restarted.header("content-type"), FRAGMENT);
+    let ours = |text: &str| {
+        let mut lines = text.lines();
+        let line = lines.find(|line| line.starts_with("a=ice-ufrag:"));
+        line.expect("a user fragment").to_owned()
+    };
+    assert_ne!(ours(&restarted.text), ours(&made.text));
+    assert!(restarted.text.contains("a=mid:0\r\n"), "{}", restarted.text);
+    // The credentials are known from then on, and the tag is another.
+    let tag = restarted.header("etag");
+    assert_ne!(tag, etag);
+    assert_eq!(
+        WhipResponse::of(patch(restart, Some(tag))).await.status,
+        204
+    );
+    assert_eq!(
+        WhipResponse::of(patch(restart, Some(etag))).await.status,
+        412
+    );
+    let no_password = WhipResponse::of(patch("a=ice-ufrag:ijkl\r\n", None)).await;
+    assert_eq!(no_password.status, 422);
     let wrong = server
         .client
         .patch(&url)

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use watchtower_transport::offer;
 use watchtower_transport::signalling;
 use watchtower_transport::signalling::problem::SdpProblem;
-use watchtower_transport::signalling::{PATCHED, POSTED, no_such_session};
+use watchtower_transport::signalling::{PATCHED, POSTED, is_near, no_such_session};
 
 use super::server::WhipServer;
 
@@ -86,9 +86,11 @@ async fn publish(
     counted(&server, response)
 }
 
-/// Accepts trickled ICE candidates of a publisher, and uses none
+/// Accepts trickled ICE candidates of a publisher, and restarts ICE
 ///
-/// The server is an ICE-lite agent: it never connects to a publisher.
+/// The server is an ICE-lite agent and never connects to a publisher, so that
+/// candidates are not used. Other credentials than the session's request a
+/// restart.
 #[utoipa::path(
     patch,
     path = "/whip/{stream}/{session}",
@@ -101,12 +103,15 @@ async fn publish(
     ),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", description = "Candidates (RFC 8840)"),
     responses(
+        (status = 200, description = "ICE was restarted: the server's new credentials and candidates", body = String, content_type = "application/trickle-ice-sdpfrag", headers(
+            ("etag" = String, description = "New entity tag of the session"),
+        )),
         (status = 204, description = "Accepted"),
         (status = 404, description = "Session not found", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 412, description = "The session has another entity tag", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 413, description = "It is too large", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as a fragment", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
-        (status = 422, description = "ICE restart, which is not supported", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
+        (status = 422, description = "ICE restart without a password", body = ref("#/components/schemas/Problem"), content_type = "application/problem+json"),
     )
 )]
 async fn trickle(
@@ -120,13 +125,13 @@ async fn trickle(
             .session(&stream, &session)
             .ok_or_else(no_such_session)?;
         let fragment = signalling::trickled(&headers, &body, &etag)?;
-        if signalling::is_restart(fragment, &remote) {
-            let why = "ICE restarts are not supported: end the session and start another";
-            return Err(SdpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why));
+        if !signalling::is_restart(fragment, &remote) {
+            return Ok(StatusCode::NO_CONTENT.into_response());
         }
-        Ok(StatusCode::NO_CONTENT)
+        let (answer, etag) = server.restart(&session, fragment, is_near(&headers))?;
+        Ok::<_, SdpProblem>(signalling::restarted(answer, &etag))
     };
-    let response = taken().into_response();
+    let response = taken().unwrap_or_else(IntoResponse::into_response);
     counted(&server, response)
 }
 

@@ -16,12 +16,13 @@ use watchtower_base::stream_name::StreamName;
 use watchtower_base::sync::Locked as _;
 use watchtower_base::token_bucket::TokenBucket;
 use watchtower_media::hub::StreamHub;
+use watchtower_transport::fragment;
 use watchtower_transport::offer::Unmet;
 use watchtower_transport::offer::publish::{AcceptedCodecs, PublishCodec, PublishOffer};
 use watchtower_transport::receiving_peer::{ReceivingPeer, ReceivingPeerError};
-use watchtower_transport::signalling::is_near;
 use watchtower_transport::signalling::problem::SdpProblem;
-use watchtower_transport::webrtc_port::{WebrtcPort, random_hex};
+use watchtower_transport::signalling::{is_near, no_such_session};
+use watchtower_transport::webrtc_port::{IceRestarter, WebrtcPort, random_hex};
 
 use super::bearer::authorize;
 use super::session::{WhipEnd, WhipSession};
@@ -85,6 +86,8 @@ struct RegisteredWhip {
     /// ICE user fragment of the publisher.
     fragment: String,
     end: CancellationToken,
+    /// Set once its offer was answered.
+    restarter: Option<IceRestarter>,
 }
 
 /// Accepted publisher.
@@ -184,6 +187,9 @@ impl WhipServer {
         let near = is_near(headers);
         let answered = ReceivingPeer::answer(&parsed, near, &self.inner.port).await;
         let (receiving, sdp) = answered.map_err(|error| refused(failed(&error)))?;
+        if let Some(session) = self.sessions().get_mut(&guard.session) {
+            session.restarter = Some(receiving.restarter());
+        }
         let answer = WhipAnswer {
             session: guard.session.clone(),
             etag: guard.etag.clone(),
@@ -257,11 +263,34 @@ impl WhipServer {
         found.is_some()
     }
 
-    /// Entity tag of the session, and the user fragment of its offer.
+    /// Entity tag of the session, and the user fragment of its publisher.
     pub(super) fn session(&self, stream: &str, session: &str) -> Option<(String, String)> {
         let sessions = self.sessions();
         let found = sessions.get(session)?;
         (found.stream.as_str() == stream).then(|| (found.etag.clone(), found.fragment.clone()))
+    }
+
+    /// Restarts the ICE of a session; returns the fragment of the answer and
+    /// the new entity tag.
+    pub(super) fn restart(
+        &self,
+        session: &str,
+        fragment: &str,
+        near: bool,
+    ) -> Result<(String, String), SdpProblem> {
+        let restart = fragment::Restart::parse(fragment).ok_or_else(|| {
+            let why = "an ICE restart needs a=ice-ufrag and a=ice-pwd";
+            SdpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+        })?;
+        let mut sessions = self.sessions();
+        let found = sessions.get_mut(session).ok_or_else(no_such_session)?;
+        let restarter = found.restarter.as_ref().ok_or_else(no_such_session)?;
+        let credentials = restarter.restart();
+        restart.remote.clone_into(&mut found.fragment);
+        found.etag = random_hex(8);
+        let (addresses, port) = self.inner.port.candidates(near);
+        let answer = restart.answer(&credentials, &addresses, port);
+        Ok((answer, found.etag.clone()))
     }
 
     fn admit(
@@ -298,6 +327,7 @@ impl WhipServer {
             etag: guard.etag.clone(),
             fragment: offer.fragment.clone(),
             end: guard.end.clone(),
+            restarter: None,
         };
         sessions.insert(guard.session.clone(), session);
         inner.metrics.whip_open.inc();

@@ -37,6 +37,17 @@ pub fn created(sdp: String, location: &str, etag: &str) -> Response {
     response
 }
 
+/// Response to an ICE restart: the fragment with our credentials.
+pub fn restarted(fragment: String, etag: &str) -> Response {
+    let mut response = (StatusCode::OK, fragment).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FRAGMENT));
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
+        headers.insert(header::ETAG, etag);
+    }
+    response
+}
+
 /// Checks media types, and reads the offer of a request.
 pub fn offered<'a>(
     headers: &HeaderMap,

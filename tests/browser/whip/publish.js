@@ -60,6 +60,27 @@ window.publish = async (stream, key, options = {}) => {
   return { status: 201, location, etag: response.headers.get('etag'), patch: response.headers.get('accept-patch') };
 };
 
+// Restarts ICE; true once the connection uses the new credentials.
+window.restart = async () => {
+  const { connection, location, answer } = publishing;
+  const offer = await connection.createOffer({ iceRestart: true });
+  await connection.setLocalDescription(offer);
+  const lines = connection.localDescription.sdp.split('\r\n');
+  const first = (name) => lines.find((line) => line.startsWith(name));
+  const fragment = ['a=ice-ufrag:', 'a=ice-pwd:', 'm=', 'a=mid:'].map(first).join('\r\n');
+  const response = await fetch(location, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/trickle-ice-sdpfrag', 'if-match': '*' },
+    body: `${fragment}\r\n`,
+  });
+  const text = await response.text();
+  if (response.status !== 200) return { status: response.status, text };
+  const value = (name) => text.split('\r\n').find((line) => line.startsWith(name));
+  const sdp = answer.replace(/^a=ice-ufrag:.*$/gm, value('a=ice-ufrag:')).replace(/^a=ice-pwd:.*$/gm, value('a=ice-pwd:'));
+  await connection.setRemoteDescription({ type: 'answer', sdp });
+  return { status: 200 };
+};
+
 // Statistics of what is sent.
 window.sent = async () => {
   const seen = { state: publishing.connection.connectionState };
