@@ -81,12 +81,18 @@ fn shows_scene() -> String {
 
 /// Share page with the tab itself shared by a click.
 async fn sharing(server: &TestServer, link: &Value, codec: &str) -> Chromium {
-    let sharer = Chromium::with(&TAKES_THIS_TAB).await;
+    let sharer = ready(server, link, codec, &[]).await;
+    sharer.click("#begin").await;
+    says(&sharer, "state", "sharing").await;
+    sharer
+}
+
+/// Share page before the click.
+async fn ready(server: &TestServer, link: &Value, codec: &str, flags: &[&str]) -> Chromium {
+    let sharer = Chromium::with(&[&TAKES_THIS_TAB, flags].concat()).await;
     let path = format!("/share/team?tab=this&codec={codec}#token={}", token(link));
     sharer.open(&server.http_url(&path)).await;
     says(&sharer, "state", "ready").await;
-    sharer.click("#begin").await;
-    says(&sharer, "state", "sharing").await;
     sharer
 }
 
@@ -211,6 +217,16 @@ async fn shared_screen_is_watched_warned_of_and_paused_in_h264() {
 }
 
 #[tokio::test]
+async fn shared_screen_is_watched_warned_of_and_paused_in_vp9() {
+    shared_and_paused("VP9").await;
+}
+
+#[tokio::test]
+async fn shared_screen_is_watched_warned_of_and_paused_in_av1() {
+    shared_and_paused("AV1").await;
+}
+
+#[tokio::test]
 async fn sharing_goes_on_after_a_restart_of_the_server_and_stays_paused() {
     let setup = Setup::new()
         .agents("")
@@ -242,14 +258,54 @@ async fn sharing_goes_on_after_a_restart_of_the_server_and_stays_paused() {
     sharer.close().await;
 }
 
-async fn until_state(server: &TestServer, wanted: &str) {
+async fn until_state(server: &TestServer, wanted: &str) -> Value {
     let state = server.until(wanted, async |server| {
-        let url = server.http_url("/api/streams");
-        let request = server.client.get(url).bearer_auth(TOKEN);
-        let streams: Value = request.send().await.ok()?.json().await.ok()?;
-        (streams["items"][0]["state"] == wanted).then_some(())
+        let stream = stream(server).await?;
+        (stream["state"] == wanted).then_some(stream)
     });
-    state.await;
+    state.await
+}
+
+async fn stream(server: &TestServer) -> Option<Value> {
+    let url = server.http_url("/api/streams");
+    let request = server.client.get(url).bearer_auth(TOKEN);
+    let streams: Value = request.send().await.ok()?.json().await.ok()?;
+    Some(streams["items"][0].clone())
+}
+
+/// Waits until that many more units of a kind have arrived than before.
+async fn until_more(server: &TestServer, kind: &str, than: &Value, more: u64) -> Value {
+    let arrived = server.until(kind, async |server| {
+        let stream = stream(server).await?;
+        (stream[kind].as_u64()? >= than[kind].as_u64()? + more).then_some(stream)
+    });
+    arrived.await
+}
+
+#[tokio::test]
+async fn microphone_is_heard_and_silent_while_paused() {
+    let setup = Setup::new()
+        .agents("")
+        .env("WATCHTOWER_CONSOLE_TOKEN", TOKEN);
+    let server = setup.start().await;
+    let link = made(&server, json!({"stream": "team", "uses": "once"})).await;
+    let flags = [
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+    ];
+    let sharer = ready(&server, &link, "H264", &flags).await;
+    sharer.click("#with-microphone").await;
+    sharer.click("#begin").await;
+    let live = until_state(&server, "live").await;
+    until_more(&server, "audio_units", &live, 50).await;
+    sharer.click("#pause").await;
+    let paused = until_state(&server, "paused").await;
+    // The card is sent all the time, and the sound was.
+    let later = until_more(&server, "video_units", &paused, 5).await;
+    assert_eq!(later["audio_units"], paused["audio_units"]);
+    sharer.click("#pause").await;
+    until_more(&server, "audio_units", &later, 50).await;
+    sharer.close().await;
 }
 
 #[tokio::test]
