@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use watchtower_base::stream_name::StreamName;
 use watchtower_domain::series::{Quantity, SeriesName, SeriesRun};
-use watchtower_screen::series::{NumberQuote, ScreenNumber, is_misread};
+use watchtower_screen::series::{
+    NumberQuote, ScreenNumber, is_misread, is_place_of, is_reading_of, same_spot,
+};
 
 /// Time without a number that is no gap yet: OCR misreads one now and then, and
 /// the next reading has it again.
@@ -82,7 +84,7 @@ impl SeriesTracker {
         }
         // Only now is it known which ones are missing.
         for (key, number) in unknown {
-            match self.misread(&number) {
+            match self.misread(&number, at) {
                 Some(known) => self.take(&known, number, at),
                 None => self.begin(stream, key, number, at),
             }
@@ -168,16 +170,20 @@ impl SeriesTracker {
         self.known.insert(key, tracked);
     }
 
-    /// Known number that is missing on this reading, of which OCR may have read
-    /// the label as that one.
-    fn misread(&self, number: &ScreenNumber) -> Option<String> {
+    /// Known number that is missing on this reading, and that this one is: OCR
+    /// may have read its label as that one, or it stands in its spot and the
+    /// reading has not its title, its head or one of its like.
+    fn misread(&self, number: &ScreenNumber, at: Timestamp) -> Option<String> {
         let same = |known: &TrackedNumber| {
             let name = &known.name;
-            !known.here
-                && known.proven
-                && name.place == number.place
-                && name.unit == number.quantity.unit
-                && is_misread(&name.label, &number.label)
+            let label = name.place == number.place && is_misread(&name.label, &number.label);
+            let spot = || {
+                at.duration_since(known.to) <= BRIDGED
+                    && same_spot(&known.quotes, &number.quotes)
+                    && is_place_of(&name.place, &number.place)
+                    && is_reading_of(&name.label, &number.label)
+            };
+            !known.here && known.proven && name.unit == number.quantity.unit && (label || spot())
         };
         let mut found = self.known.iter().filter(|(_, known)| same(known));
         let (key, _) = found.next()?;
@@ -338,6 +344,74 @@ mod tests {
                 ("web-1".to_owned(), 1.0),
                 ("web-2".to_owned(), 5.0)
             ]
+        );
+    }
+
+    #[test]
+    fn a_number_in_its_spot_is_the_same_series_without_its_title_or_its_like() {
+        fn show(tracker: &mut SeriesTracker, at: i64, numbers: &[(&str, &str, u16, f64)]) {
+            let numbers = numbers.iter().map(|(place, label, top, value)| {
+                let quote = NumberQuote {
+                    text: value.to_string(),
+                    bounds: [*top, 100, top + 20, 140],
+                };
+                ScreenNumber {
+                    place: (*place).to_owned(),
+                    quotes: vec![quote],
+                    ..number(label, *value)
+                }
+            });
+            let stream = StreamName::new("team").expect("a name");
+            tracker.read(&stream, numbers.collect(), second(at));
+        }
+        let mut tracker = SeriesTracker::default();
+        let all = [
+            ("card-1/3", "Errors", 100, 1.0),
+            ("card-2/3", "Errors", 200, 2.0),
+            ("card-3/3", "Errors", 300, 3.0),
+            ("table Services", "cart · p99", 400, 4.0),
+        ];
+        show(&mut tracker, 0, &all);
+        show(&mut tracker, 2, &all);
+        // The second card and the title were not read, and the head neither.
+        show(
+            &mut tracker,
+            4,
+            &[
+                ("card-1/2", "Errors", 100, 10.0),
+                ("card-2/2", "Errors", 300, 30.0),
+                ("table", "cart", 400, 40.0),
+            ],
+        );
+        show(&mut tracker, 6, &all);
+        let runs = tracker.due(true).into_iter();
+        let mut runs: Vec<_> = runs
+            .map(|run| (run.name.place, run.name.label, run.value))
+            .collect();
+        runs.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+        let run = |place: &str, label: &str, value| (place.to_owned(), label.to_owned(), value);
+        assert_eq!(
+            runs,
+            [
+                run("card-1/3", "Errors", 1.0),
+                run("card-1/3", "Errors", 1.0),
+                run("card-1/3", "Errors", 10.0),
+                run("card-2/3", "Errors", 2.0),
+                run("card-3/3", "Errors", 3.0),
+                run("card-3/3", "Errors", 3.0),
+                run("card-3/3", "Errors", 30.0),
+                run("table Services", "cart · p99", 4.0),
+                run("table Services", "cart · p99", 4.0),
+                run("table Services", "cart · p99", 40.0),
+            ]
+        );
+        // Another page with the same labels in the same spots is another series.
+        show(&mut tracker, 8, &[("table Hosts", "cart · p99", 400, 5.0)]);
+        assert!(
+            tracker
+                .known
+                .values()
+                .any(|known| known.name.place == "table Hosts")
         );
     }
 

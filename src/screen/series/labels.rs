@@ -1,6 +1,7 @@
 //! Labels of numbers: what may name a series, and when two readings of a label
 //! are the same one.
 
+use super::PART;
 use crate::text::shape_of;
 
 /// Maximum letters of a label; a longer text is a sentence.
@@ -83,8 +84,8 @@ pub fn fold(label: &str) -> String {
 }
 
 /// True if OCR may have read one for the other: one letter of a long word
-/// differs. Digits, and words with digits, must be the same: `web-1` is not
-/// `web-2`.
+/// differs, or is missing before its last one, which may be a plural. Digits,
+/// and words with digits, must be the same: `web-1` is not `web-2`.
 pub fn is_misread(a: &str, b: &str) -> bool {
     let words = |text: &str| -> Vec<Vec<char>> {
         let lower = text.to_lowercase();
@@ -103,8 +104,41 @@ pub fn is_misread(a: &str, b: &str) -> bool {
         return false;
     };
     let plain = |word: &[char]| word.len() >= KNOWN_WORD && word.iter().all(|c| c.is_alphabetic());
-    let others = a.iter().zip(*b).filter(|(a, b)| a != b).count();
-    plain(a) && plain(b) && a.len() == b.len() && others == 1
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    let same = short.iter().zip(long.iter());
+    let same = same.take_while(|(a, b)| a == b).count();
+    let (short, long) = (&short[same..], &long[same..]);
+    let one_letter = match long.len() - short.len() {
+        0 => short[1..] == long[1..],
+        1 => !short.is_empty() && *short == long[1..],
+        _ => false,
+    };
+    plain(a) && plain(b) && one_letter
+}
+
+/// True if two labels in one spot may be readings of one: the same, misread, or
+/// the name of a row with and without the head of its column.
+pub fn is_reading_of(a: &str, b: &str) -> bool {
+    let parts = |label: &str| label.split(PART).map(fold).collect::<Vec<_>>();
+    let (known, read) = (parts(a), parts(b));
+    let (few, many) = match known.len() <= read.len() {
+        true => (&known, &read),
+        false => (&read, &known),
+    };
+    few.iter().all(|part| many.contains(part)) || is_misread(a, b)
+}
+
+/// True if two places may be readings of one: their titles are the same,
+/// misread, or one of them was not read. Kind and count don't matter.
+pub fn is_place_of(a: &str, b: &str) -> bool {
+    let title = |place: &str| {
+        place
+            .split_once(' ')
+            .map_or("", |(_, title)| title)
+            .to_owned()
+    };
+    let (a, b) = (title(a), title(b));
+    a.is_empty() || b.is_empty() || fold(&a) == fold(&b) || is_misread(&a, &b)
 }
 
 #[cfg(test)]
@@ -167,16 +201,35 @@ mod tests {
         assert_ne!(fold("p95"), fold("p99"));
         assert!(is_misread("Failed logins", "Failod logins"));
         assert!(is_misread("checkout errors", "checkaut errors"));
+        assert!(is_misread("checkout errors", "chekout errors"));
         for (a, b) in [
             ("web-1", "web-2"),
             ("shard a", "shard b"),
             ("p95 latency", "p99 latency"),
             ("orders", "orders total"),
             ("checkout1", "checkout2"),
+            ("failed request", "failed requests"),
+            ("monitor", "motor"),
             ("failed logins", "failed logins"),
             ("read bytes", "sent bytes"),
         ] {
             assert!(!is_misread(a, b), "{a}, {b}");
         }
+    }
+
+    #[test]
+    fn a_column_without_its_head_and_a_place_without_its_title_are_the_same() {
+        assert!(is_reading_of("checkout · p99", "checkout"));
+        assert!(is_reading_of("p99", "P99"));
+        for (a, b) in [
+            ("checkout · p99", "cart · p99"),
+            ("checkout · p99", "checkout · p95"),
+            ("checkout", "cart"),
+        ] {
+            assert!(!is_reading_of(a, b), "{a}, {b}");
+        }
+        assert!(is_place_of("table Services", "table"));
+        assert!(is_place_of("card-1/3 Services", "card-1/2 Servicos"));
+        assert!(!is_place_of("key_values web-1", "key_values web-2"));
     }
 }

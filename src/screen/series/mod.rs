@@ -6,8 +6,9 @@
 //!
 //! Pure. Takes a [`RedactedFrame`] only, so that no label is a secret. A place
 //! is an element of the layout, never a position in pixels, and equal ones are
-//! numbered with their count ("card 2/3"): where one of them disappears the
-//! others become new series, rather than one series of two things.
+//! numbered with their count ("card 2/3"), so that two things are never one
+//! series. Where a reading misses one of them, or a title, whoever follows the
+//! series knows the others by the spot of their value ([`same_spot`]).
 
 mod labels;
 mod numbers;
@@ -16,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 use watchtower_domain::series::{Quantity, Unit};
 
-pub use labels::{fold, is_misread};
+pub use labels::{fold, is_misread, is_place_of, is_reading_of};
 pub use numbers::{counted_quantity, quantity};
 
 use crate::layout::{Element, ElementContent, ElementText, KeyValue, Layout, Table};
@@ -69,6 +70,18 @@ pub fn series_key(place: &str, label: &str, unit: Unit) -> String {
         parts.join("."),
         unit.as_str()
     )
+}
+
+/// True if two numbers have their value in one spot of the picture: its width
+/// changes with its digits, its line does not.
+pub fn same_spot(a: &[NumberQuote], b: &[NumberQuote]) -> bool {
+    let (Some(a), Some(b)) = (a.last(), b.last()) else {
+        return false;
+    };
+    let ([top, left, bottom, right], other) = (a.bounds, b.bounds);
+    let shared = bottom.min(other[2]).saturating_sub(top.max(other[0]));
+    let height = (bottom - top).min(other[2] - other[0]);
+    2 * shared > height && left < other[3] && other[1] < right
 }
 
 /// Numbers of a frame that OCR has read, at most [`MOST_NUMBERS`].
