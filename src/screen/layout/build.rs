@@ -1,6 +1,7 @@
 //! Elements of each region, from the surest structure to the least.
 
 use super::cards::{labelled_numbers, large_values, of_table, on_surface, touching_badges};
+use super::columns::side_by_side;
 use super::grid::{FoundGrid, grids};
 use super::pieces::{TextPiece, joined, pieces};
 use super::regions::{SurfaceRegion, regions};
@@ -38,7 +39,7 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
     let mut elements = Vec::new();
     let mut take = |content: ElementContent, used: &[usize], left: &mut Vec<usize>| {
         left.retain(|at| !used.contains(at));
-        elements.push(element(all, content, used, region.role));
+        elements.push(element(all, content, used, region));
     };
     if region.role != PanelRole::Sidebar
         && let Some((card, used)) = on_surface(all, &left)
@@ -57,7 +58,10 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
             take(ElementContent::Card(card), &used, &mut left);
         }
     }
-    for found in grids(all, &left, picture) {
+    let grids: Vec<_> = (side_by_side(all, &left).iter())
+        .flat_map(|part| grids(all, part, picture))
+        .collect();
+    for found in grids {
         match found {
             FoundGrid::Pairs(pairs, used) => {
                 take(ElementContent::KeyValues(pairs), &used, &mut left);
@@ -90,7 +94,7 @@ fn elements_of(all: &[TextPiece], region: &SurfaceRegion, picture: &Picture) -> 
         }
     }
     for (content, used) in blocks::blocks(all, &left) {
-        elements.push(element(all, content, &used, region.role));
+        elements.push(element(all, content, &used, region));
     }
     elements
 }
@@ -99,7 +103,7 @@ fn element(
     all: &[TextPiece],
     content: ElementContent,
     used: &[usize],
-    panel: PanelRole,
+    region: &SurfaceRegion,
 ) -> Element {
     let text = joined(used.iter().map(|at| &all[*at]));
     let mut lines = text.lines;
@@ -117,7 +121,8 @@ fn element(
         content,
         rect,
         lines,
-        panel,
+        panel: region.role,
+        surface: region.rect,
         title: None,
     }
 }

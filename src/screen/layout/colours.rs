@@ -250,8 +250,15 @@ impl Swatch {
         if marked.is_hue() && marked != self.ink() {
             return marked;
         }
-        let left = rect.x.saturating_sub(rect.height * 3 / 2).max(from);
-        self.hue_between(picture, rect, (left, rect.x))
+        // A dot stands near, an icon in a column of its own further away.
+        let reaches = [rect.height * 3 / 2, rect.height * 7 / 2];
+        let hues = reaches.map(|reach| {
+            let left = rect.x.saturating_sub(reach).max(from);
+            self.hue_between(picture, rect, (left, rect.x))
+        });
+        hues.into_iter()
+            .find(|hue| hue.is_hue())
+            .unwrap_or(StatusColour::None)
     }
 
     /// Hue that stands out between two columns of a line, unless it goes on

@@ -18,6 +18,7 @@ mod blocks;
 mod build;
 mod cards;
 mod colours;
+mod columns;
 mod dialogs;
 mod grid;
 mod grouping;
@@ -94,6 +95,8 @@ pub struct Element {
     pub lines: Vec<usize>,
     /// Role of its panel.
     pub panel: PanelRole,
+    /// Surface that it is on, such as a tile.
+    pub surface: Rect,
     /// Heading above it or on its surface, such as the name on a tile.
     pub title: Option<ElementText>,
 }

@@ -20,6 +20,9 @@ const APART: u32 = 3;
 /// Minimum texts on a sidebar.
 const MENU: usize = 3;
 
+/// Maximum words of a menu's entry.
+const ENTRY_WORDS: usize = 4;
+
 /// Pieces of one surface.
 #[derive(Debug, Clone)]
 pub(super) struct SurfaceRegion {
@@ -88,7 +91,11 @@ pub(super) fn regions(
     join_stacks(pieces, &mut members);
     let texts: Vec<usize> = members.iter().map(Vec::len).collect();
     let roles: Vec<_> = (0..rects.len())
-        .map(|at| role(at, &rects, &texts, &content, line))
+        .map(|at| {
+            let role = role(at, &rects, &texts, &content, line);
+            let tells = role == PanelRole::Sidebar && tells_details(pieces, &members[at]);
+            if tells { PanelRole::Main } else { role }
+        })
         .collect();
     let dialog = on_dimmed_page(pieces, &map.rects, picture);
     let mut regions: Vec<_> = (members.into_iter().enumerate())
@@ -375,6 +382,22 @@ pub(super) fn is_within(inner: &Rect, outer: &Rect) -> bool {
         && inner.y + slack.1 >= outer.y
         && inner.right() <= outer.right() + slack.0
         && inner.bottom() <= outer.bottom() + slack.1
+}
+
+/// True for a panel beside the content that tells of it, as details or a list do:
+/// most of its rows are pairs or sentences, not the entries of a menu.
+fn tells_details(pieces: &[TextPiece], members: &[usize]) -> bool {
+    let rows = piece_rows(pieces, members);
+    let words = |at: &usize| pieces[*at].text.split_whitespace().count();
+    // An entry may have an icon before it and its count behind.
+    let entry = |row: &&PieceRow| {
+        let mut texts = row
+            .pieces
+            .iter()
+            .filter(|at| pieces[**at].text.chars().any(char::is_alphabetic));
+        texts.next().is_none_or(|at| words(at) <= ENTRY_WORDS) && texts.next().is_none()
+    };
+    2 * rows.iter().filter(entry).count() < rows.len()
 }
 
 /// Role of a surface by its place and shape.

@@ -25,6 +25,7 @@ fn element(content: ElementContent, title: Option<&str>) -> Element {
         },
         lines: Vec::new(),
         panel: PanelRole::Main,
+        surface: Rect::default(),
         title: title.map(text),
     }
 }

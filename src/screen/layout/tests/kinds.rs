@@ -433,3 +433,92 @@ fn a_highlighted_row_does_not_part_its_table() {
         all[1..].iter().map(|row| row.to_vec()).collect::<Vec<_>>()
     );
 }
+
+#[test]
+fn tables_side_by_side_on_one_surface_are_two() {
+    let nodes = [
+        ["Node", "Role", "Lag"],
+        ["db-0", "primary", "0 s"],
+        ["db-1", "replica", "912 s"],
+        ["db-2", "replica", "1 s"],
+    ];
+    let jobs = [
+        ["Job", "Runs", "Owner"],
+        ["vacuum", "12", "data"],
+        ["backup", "340", "ops"],
+        ["reindex", "2", "data"],
+    ];
+    let draw = |titles: &[(&str, u32)], jobs: &[[&str; 3]]| {
+        let mut canvas = Canvas::new(960, 540, 1, WHITE);
+        for (title, x) in titles {
+            canvas.sized(title, *x, 40, 22, BLACK);
+        }
+        for (at, row) in (0..).zip(nodes) {
+            for (x, cell) in [40, 180, 320].into_iter().zip(row) {
+                canvas.text(cell, x, 90 + 36 * at, BLACK);
+            }
+        }
+        for (at, row) in (0..).zip(jobs) {
+            for (x, cell) in [520, 680, 800].into_iter().zip(row) {
+                canvas.text(cell, x, 90 + 36 * at, BLACK);
+            }
+        }
+        let layout = canvas.layout();
+        let found = tables(&layout).into_iter().map(|(element, table)| {
+            let title = element.title.as_ref().map(|title| title.text.clone());
+            let head = table.head.as_deref().map(|head| texts(head).join(" "));
+            (title, head, table.rows.len())
+        });
+        found.collect::<Vec<_>>()
+    };
+    let told =
+        |title: &str, head: &str, rows| (Some(title.to_owned()), Some(head.to_owned()), rows);
+    assert_eq!(
+        draw(&[("Replicas", 40), ("Maintenance", 520)], &jobs),
+        [
+            told("Replicas", "Node Role Lag", 3),
+            told("Maintenance", "Job Runs Owner", 3)
+        ]
+    );
+    // One title is that of one table.
+    assert_eq!(
+        draw(&[("Replicas", 40)], &jobs),
+        [told("Replicas", "Node Role Lag Job Runs Owner", 3)]
+    );
+}
+
+#[test]
+fn details_at_the_right_are_content_and_a_menu_there_is_none() {
+    let draw = |entries: [[&str; 2]; 6]| {
+        let mut canvas = Canvas::new(960, 540, 1, WHITE);
+        listing(&mut canvas, 60, BLACK, &BUCKETS);
+        canvas.fill([760, 0, 200, 540], [232, 236, 242]);
+        for (at, row) in (0..).zip(entries) {
+            for (x, text) in [772, 860].into_iter().zip(row) {
+                if !text.is_empty() {
+                    canvas.text(text, x, 60 + 76 * at, BLACK);
+                }
+            }
+        }
+        canvas.layout()
+    };
+    let menu = draw([
+        ["Summary", ""],
+        ["Access", ""],
+        ["Objects", ""],
+        ["Rules", ""],
+        ["Tags", ""],
+        ["History", ""],
+    ]);
+    assert_eq!(on(&menu, PanelRole::Sidebar).len(), 6);
+    let details = draw([
+        ["exports", ""],
+        ["Owner", "data"],
+        ["Access", "Public"],
+        ["Region", "eu-1"],
+        ["Objects", "8120"],
+        ["Size", "4 TB"],
+    ]);
+    assert_eq!(on(&details, PanelRole::Sidebar), Vec::<&str>::new());
+    assert!(on(&details, PanelRole::Main).contains(&"key_values"));
+}
