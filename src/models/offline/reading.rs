@@ -110,8 +110,13 @@ impl ScreenReading {
             .filter(|(_, rule)| rule.is_on(panel))
             .collect();
         let simple = active.iter().filter(|(_, rule)| rule.window.is_none());
+        let over = meaning::resolved_rows(&rules.vocabulary, layout);
+        let over: Vec<_> = (over.iter())
+            .map(|rect| rect.thousandths(width, height))
+            .collect();
         let matched = simple.filter_map(|(index, rule)| {
-            let subjects = rule.subjects(&text, frame.captured_at, &mut Windows::default());
+            let mut subjects = rule.subjects(&text, frame.captured_at, &mut Windows::default());
+            without(&mut subjects, rule, &text, &over);
             (!subjects.is_empty()).then_some((*index, subjects))
         });
         let matched = one_each(&matched.collect::<Vec<_>>(), rules, &text, panel);
@@ -129,6 +134,20 @@ impl ScreenReading {
             meanings,
         }
     }
+}
+
+/// Leaves out matches in rows that say that they are over.
+fn without(subjects: &mut Vec<Subject>, rule: &Rule, text: &MatchedText, over: &[[u16; 4]]) {
+    let screen = rule.text_of(text);
+    for subject in subjects.iter_mut() {
+        let all = subject.matches.len();
+        subject.matches.retain(|found| {
+            let place = screen.evidence(found.row, found.part).bounds;
+            !place.is_some_and(|place| over.iter().any(|row| overlap(&place, row)))
+        });
+        subject.count -= all - subject.matches.len();
+    }
+    subjects.retain(|subject| !subject.matches.is_empty() && subject.count >= rule.at_least);
 }
 
 /// Matches without those that another analyst's rule makes in the same places:

@@ -80,6 +80,11 @@ impl Vocabulary {
     /// Meaning of a cell, badge or value.
     pub(super) fn status(&self, text: &str) -> StatusMeaning {
         let mut said = StatusMeaning::default();
+        // What is in brackets is a remark.
+        let text = match text.split_once(" (") {
+            Some((before, _)) if !before.trim().is_empty() => before,
+            _ => text,
+        };
         let all = words(text);
         let counted = all.iter().filter(|word| is_word(word)).count();
         if counted == 0 || counted > LONGEST_STATUS {
@@ -107,12 +112,20 @@ impl Vocabulary {
                         }
                     }
                     Sense::Healthy => said.healthy |= edge && !negated,
-                    Sense::Level(level) if whole => said.level = Some(level),
+                    Sense::Level(level) if whole || before_a_state(&found, phrase) => {
+                        said.level = Some(level);
+                    }
                     Sense::Open => said.open |= edge && !negated,
-                    Sense::Closed => said.closed |= edge && !negated,
+                    Sense::Closed => {
+                        said.closed |= edge && !negated;
+                        said.open |= edge && negated && !zero_after(&all, phrase);
+                    }
                     _ => {}
                 }
             }
+        }
+        if said.state.is_none() {
+            said.state = self.turned_off(&all, &found);
         }
         said
     }
@@ -154,10 +167,25 @@ impl Vocabulary {
             return None;
         }
         let mut conditional = false;
-        let mut worst: Option<ToldState> = None;
+        let mut worst: Option<ToldState> = self.turned_off(sentence, &found);
         for (index, phrase) in found.iter().enumerate() {
             conditional |= has(phrase, Sense::Condition);
             if conditional {
+                // "Run failed: tell me when a run has failed" is what could be.
+                let again = |state: &ToldState| {
+                    let bad = |sense: &Sense| matches!(sense, Sense::State(..));
+                    let known = |word: &MeaningWord| {
+                        let before = sentence.iter().filter(|other| {
+                            state.span.0 <= other.start && other.end <= state.span.1
+                        });
+                        before.into_iter().any(|other| other.text == word.text)
+                    };
+                    found[index..].iter().any(|phrase| {
+                        phrase.senses.iter().any(bad)
+                            && sentence[phrase.first..phrase.end].iter().any(known)
+                    })
+                };
+                worst = worst.filter(|state| !again(state));
                 break;
             }
             let next = found.get(index + 1).filter(|next| next.first == phrase.end);
@@ -285,8 +313,16 @@ impl Vocabulary {
         found: &[SensedPhrase<'_>],
         phrase: &SensedPhrase<'_>,
     ) -> bool {
+        // "0/1" is a share.
+        let share = |other: &SensedPhrase<'_>| {
+            is_zero(&words[other.first].text)
+                && words
+                    .get(other.end)
+                    .is_some_and(|next| next.text.parse::<f64>().is_ok())
+        };
         let before = found.iter().any(|other| {
             other.end <= phrase.first
+                && !share(other)
                 && phrase.first - other.end < NEGATED_WITHIN
                 && !words[other.end..=phrase.first]
                     .iter()
@@ -323,7 +359,10 @@ impl Vocabulary {
         for sense in senses() {
             match *sense {
                 Sense::Level(level) => severity = severity.min(level.max(Severity::High)),
-                Sense::State(_, of, _) | Sense::Topic(of) => kind = kind.or(Some(of)),
+                Sense::State(strength, of, _) if strength > Strength::Weak => {
+                    kind = kind.or(Some(of));
+                }
+                Sense::Topic(of) => kind = kind.or(Some(of)),
                 _ => {}
             }
         }
@@ -343,7 +382,7 @@ impl Vocabulary {
                 .iter()
                 .flat_map(|phrase| phrase.senses)
                 .find_map(|sense| match sense {
-                    Sense::Topic(kind) => Some(*kind),
+                    Sense::Topic(kind) | Sense::Attack(kind) => Some(*kind),
                     _ => None,
                 })
         })
@@ -368,6 +407,22 @@ fn told(
         severity,
         span: (words[phrase.first].start, words[phrase.end - 1].end),
     }
+}
+
+/// True for a severity right before a state: "P1 SLA breached".
+fn before_a_state(found: &[SensedPhrase<'_>], phrase: &SensedPhrase<'_>) -> bool {
+    let state =
+        |sense: &Sense| matches!(sense, Sense::State(strength, ..) if *strength > Strength::Weak);
+    phrase.first == 0
+        && found
+            .iter()
+            .any(|other| other.first == phrase.end && other.senses.iter().any(state))
+}
+
+fn zero_after(words: &[MeaningWord], phrase: &SensedPhrase<'_>) -> bool {
+    words
+        .get(phrase.end)
+        .is_some_and(|next| is_zero(&next.text))
 }
 
 fn is_word(word: &MeaningWord) -> bool {

@@ -7,12 +7,15 @@ use watchtower_screen::redact::{UNREADABLE, name_of};
 
 use super::assess::{StatusMeaning, ToldProblem, ToldState, is_zero};
 use super::numbers::{LabelledValue, crosses, told_measures};
+use super::shares::share;
 use super::times::{is_clock, is_time};
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary, phrase};
 use super::words::words;
 
 /// Longest subject in characters: longer text is a description.
 const LONGEST_SUBJECT: usize = 60;
+/// Marks between statements of one line.
+const PARTS: [char; 3] = ['·', '•', '|'];
 /// Shortest message of an event, in words.
 pub(super) const MESSAGE: usize = 3;
 
@@ -50,6 +53,8 @@ pub(super) struct LabelledCell<'l> {
     pub(super) text: &'l ElementText,
     pub(super) head: Option<&'l str>,
     pub(super) roles: Vec<ColumnRole>,
+    /// Flag: most of what is listed like it is well, so that it stands out.
+    pub(super) steady: bool,
 }
 
 /// Row of a table, pairs of a tile, or texts beside each other.
@@ -66,6 +71,8 @@ pub(super) struct LabelledRow<'l> {
     pub(super) message: Option<usize>,
     /// Flag: its list is one of events, and here no message was read.
     pub(super) unnamed: bool,
+    /// Measures that are others on its page.
+    pub(super) foreign: &'l [usize],
 }
 
 /// True for a colour that dashboards give to what is bad.
@@ -74,7 +81,7 @@ pub(super) const fn is_bad(colour: StatusColour) -> bool {
 }
 
 impl LabelledCell<'_> {
-    fn is(&self, role: ColumnRole) -> bool {
+    pub(super) fn is(&self, role: ColumnRole) -> bool {
         self.roles.contains(&role)
     }
 }
@@ -103,6 +110,15 @@ impl<'l> LabelledRow<'l> {
             |cell: &LabelledCell<'_>| cell.is(ColumnRole::Status) || cell.is(ColumnRole::Lifecycle);
         let any_marks = self.cells.iter().any(marks);
         let counts = |index: usize| !any_marks || marks(&self.cells[index]);
+        // A safeguard that is off is no item that was closed.
+        let off = self.unguarded(vocabulary, subject);
+        if !off.is_empty() {
+            return off;
+        }
+        let mut said = said;
+        for (index, cell) in self.cells.iter().enumerate() {
+            parts_of(vocabulary, &cell.text.text, &mut said[index]);
+        }
         let closed = (0..said.len())
             .any(|index| said[index].closed && counts(index) && said[index].state.is_none());
         if closed {
@@ -117,11 +133,20 @@ impl<'l> LabelledRow<'l> {
         if let Some(told) = self.told(vocabulary, &said, (subject, event.is_some()), level) {
             return vec![told];
         }
+        if let Some(missing) = self.missing_share(vocabulary, subject) {
+            return vec![missing];
+        }
+        if let Some(passed) = self.let_through(vocabulary, subject) {
+            return vec![passed];
+        }
+        if let Some(happened) = event.and_then(|at| self.happened(vocabulary, at)) {
+            return vec![happened];
+        }
         let mut claims: Vec<Claim> = self.measured(vocabulary, subject).into_iter().collect();
         let well = said.iter().any(|meaning| meaning.healthy);
         if claims.is_empty() && !well && !self.possible {
             let texts = self.cells.iter().map(|cell| cell.text);
-            claims.extend(texts.flat_map(|text| told_numbers(vocabulary, text)));
+            claims.extend(texts.flat_map(|text| told_numbers(vocabulary, text, self.foreign)));
         }
         claims.extend(self.open(vocabulary, &said, subject, level));
         claims
@@ -228,8 +253,8 @@ impl<'l> LabelledRow<'l> {
                 Strength::Status => !self.possible || is_bad(colour),
                 Strength::Weak => {
                     // Beside a label such as "health" amber is bad too.
-                    let labelled =
-                        self.title.is_some() && cell.is(ColumnRole::Status) && is_bad(colour);
+                    let named = self.title.is_some() && cell.is(ColumnRole::Status);
+                    let labelled = (named || cell.steady) && is_bad(colour);
                     let red = colour == StatusColour::Red || severe && is_bad(colour);
                     !self.possible && (red || labelled)
                 }
@@ -283,6 +308,7 @@ impl<'l> LabelledRow<'l> {
             "availability" if strength == Strength::Weak || event => {
                 vocabulary.topic([name.text.as_str()]).unwrap_or(kind)
             }
+            "availability" => self.tested(vocabulary, name).unwrap_or(kind),
             _ => kind,
         };
         Some(Claim {
@@ -299,6 +325,25 @@ impl<'l> LabelledRow<'l> {
             ],
             reason: ClaimReason::State(state),
         })
+    }
+
+    /// Kind of what is tried, in a row of tests: a failed probe of a model is no
+    /// outage.
+    fn tested(&self, vocabulary: &Vocabulary, name: &ElementText) -> Option<usize> {
+        let heads = self.cells.iter().filter_map(|cell| cell.head);
+        let cells = self.cells.iter().map(|cell| cell.text.text.as_str());
+        let labels: Vec<&str> = std::iter::once(name.text.as_str())
+            .chain(heads)
+            .chain(self.title.map(|title| title.text.as_str()))
+            .chain(self.around.iter().copied())
+            .collect();
+        let test = labels
+            .iter()
+            .any(|text| vocabulary.holds(text, Sense::Test));
+        // The page says what is tried; a probe's own words say how.
+        let around = self.around.iter().copied();
+        let topic = || vocabulary.topic(around.chain(labels.iter().copied()).chain(cells));
+        test.then(topic).flatten()
     }
 
     /// Claim of an open item of a high severity.
@@ -339,7 +384,9 @@ impl<'l> LabelledRow<'l> {
         let texts = std::iter::once(name.text.as_str())
             .chain(heads)
             .chain(self.around.iter().copied());
-        let kind = vocabulary.topic(texts)?;
+        // What is open and severe is a problem, whatever it is about.
+        let general = || vocabulary.kind_named("availability").filter(|_| live);
+        let kind = vocabulary.topic(texts).or_else(general)?;
         let cell = self.cells[index].text;
         Some(Claim {
             kind,
@@ -369,12 +416,19 @@ impl<'l> LabelledRow<'l> {
             .enumerate()
             .filter(|(index, _)| Some(*index) != subject)
             .find_map(|(_, cell)| {
+                let percent = share(&cell.text.text).map(|share| share.percent());
                 let value = LabelledValue {
-                    label: cell.head?,
-                    value: &cell.text.text,
+                    label: cell.head.unwrap_or_default(),
+                    value: percent.as_deref().unwrap_or(&cell.text.text),
                     colour: cell.text.colour(),
                 };
-                let measure = crosses(vocabulary, &value)?;
+                // "4 days left" names its measure itself.
+                let own = LabelledValue {
+                    label: &cell.text.text,
+                    ..value
+                };
+                let measure = crosses(vocabulary, &value, self.foreign)
+                    .or_else(|| crosses(vocabulary, &own, self.foreign))?;
                 // What is past due is of the kind of what is due.
                 let heads = self.cells.iter().filter_map(|cell| cell.head);
                 let topic = || {
@@ -400,8 +454,27 @@ impl<'l> LabelledRow<'l> {
     }
 }
 
+/// Adds what the parts of a text say that marks set apart: the lifecycle in
+/// "web-3 · 09:41 · not fixed".
+fn parts_of(vocabulary: &Vocabulary, text: &str, said: &mut StatusMeaning) {
+    if !text.contains(PARTS) {
+        return;
+    }
+    for part in text.split(PARTS) {
+        let part = vocabulary.status(part);
+        said.open |= part.open;
+        said.closed |= part.closed;
+    }
+}
+
 /// True for a name or an address: neither a number, a time nor a mark.
 pub(super) fn names_something(text: &str) -> bool {
+    // "m-03" is a name, "-3 h" is a time.
+    let prefix = text.split(['-', '_']).next().unwrap_or_default();
+    let numbered = prefix.len() < text.len() && !text.contains(' ');
+    if numbered && matches!(prefix.len(), 1 | 2) && prefix.chars().all(char::is_alphabetic) {
+        return true;
+    }
     if is_time(text) || text == name_of(UNREADABLE) {
         return false;
     }
@@ -411,7 +484,7 @@ pub(super) fn names_something(text: &str) -> bool {
 }
 
 /// Name of a subject, cut to what a title has room for.
-fn subject_of(name: &ElementText) -> String {
+pub(super) fn subject_of(name: &ElementText) -> String {
     let text = name
         .text
         .trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '[' | ']' | '(' | ')'));
@@ -430,8 +503,12 @@ pub(super) fn sentence_of(text: &str, problem: ToldProblem) -> String {
 }
 
 /// Claims of the numbers beyond their bound that the sentences of a text tell.
-pub(super) fn told_numbers(vocabulary: &Vocabulary, text: &ElementText) -> Vec<Claim> {
-    let told = told_measures(vocabulary, &text.text).into_iter();
+pub(super) fn told_numbers(
+    vocabulary: &Vocabulary,
+    text: &ElementText,
+    foreign: &[usize],
+) -> Vec<Claim> {
+    let told = told_measures(vocabulary, &text.text, foreign).into_iter();
     told.map(|(measure, (start, end))| {
         let said = text.text[start..end].to_owned();
         Claim {
@@ -471,10 +548,12 @@ pub(super) fn counted(
     if !noun {
         return None;
     }
-    let topic =
-        vocabulary.topic(std::iter::once(label.text.as_str()).chain(around.iter().copied()));
-    let kind = counted
-        .kind
+    let labels = || std::iter::once(label.text.as_str()).chain(around.iter().copied());
+    let topic = vocabulary.topic(labels());
+    let test = labels().any(|text| vocabulary.holds(text, Sense::Test));
+    let kind = topic
+        .filter(|_| test)
+        .or(counted.kind)
         .or(topic)
         .or_else(|| vocabulary.kind_named("availability"))?;
     Some(Claim {

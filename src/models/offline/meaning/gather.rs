@@ -12,7 +12,10 @@ use super::claims::{
     Claim, ClaimReason, LabelledCell, LabelledRow, MESSAGE, counted, names_something, sentence_of,
     told_numbers,
 };
+use super::columns::{Columns, has_share, labels};
+use super::icons::red_marks;
 use super::loose::{LooseText, is_name};
+use super::numbers::foreign_measures;
 use super::times::is_clock;
 use super::vocabulary::{ColumnRole, Sense, Strength, Vocabulary};
 use super::words::words;
@@ -25,7 +28,7 @@ pub(super) const LONGEST_NAME: usize = 80;
 /// Longest counter in words: "Critical (471)".
 const LONGEST_COUNTER: usize = 4;
 /// Longest head of a column in words.
-pub(super) const LONGEST_HEAD: usize = 3;
+pub(super) const LONGEST_HEAD: usize = 4;
 /// Cells of a row that are names of columns, from which on it is a head.
 const HEAD: usize = 2;
 /// Severities or states of a row from which on it is a legend or a filter.
@@ -37,6 +40,8 @@ pub(super) struct ClaimReader<'a> {
     pub(super) vocabulary: &'a Vocabulary,
     pub(super) layout: &'a Layout,
     pub(super) loose: Vec<LooseText<'a>>,
+    /// Measures that the labels of the page make others.
+    pub(super) foreign: Vec<usize>,
     pub(super) claims: Vec<Claim>,
 }
 
@@ -60,6 +65,7 @@ impl<'a> ClaimReader<'a> {
             vocabulary,
             layout,
             loose: Vec::new(),
+            foreign: foreign_measures(vocabulary, &labels(layout)),
             claims: Vec::new(),
         };
         for (index, element) in layout.elements.iter().enumerate() {
@@ -111,7 +117,9 @@ impl<'a> ClaimReader<'a> {
             let marks = cells
                 .iter()
                 .filter(|cell| is_mark(&self.vocabulary.status(&cell.text)));
-            let digits = |cell: &ElementText| cell.text.starts_with(|c: char| c.is_ascii_digit());
+            let digits = |cell: &ElementText| {
+                cell.text.starts_with(|c: char| c.is_ascii_digit()) || has_share(&cell.text)
+            };
             named.count() >= HEAD && marks.count() == 0 && !cells.iter().any(digits)
         };
         let own = table.head.as_ref();
@@ -131,17 +139,30 @@ impl<'a> ClaimReader<'a> {
             table.head_of(column).or_else(above)
         };
         let texts: Vec<_> = (0..table.columns()).map(head_of).collect();
-        let heads: Vec<Vec<ColumnRole>> = texts
+        let mut heads: Vec<Vec<ColumnRole>> = texts
             .iter()
             .map(|head| head.map_or_else(Vec::new, |head| self.roles(head)))
             .collect();
         let skipped = row_as_head.map_or(0, |row| row + 1);
+        let columns = Columns {
+            vocabulary: self.vocabulary,
+            rows: &table.rows[skipped..],
+        };
+        let first = table.rows.first().filter(|_| table.head.is_none());
+        let first = first.map(|row| row.iter().map(|cell| Some(cell.text.as_str())));
+        let first: Vec<_> = first.into_iter().flatten().collect();
+        if columns.are_of_a_board(&texts) || columns.are_of_a_board(&first) {
+            return;
+        }
+        columns.name_rows(&mut heads);
+        let steady = columns.steady();
         let defined = heads
             .iter()
             .filter(|roles| roles.contains(&ColumnRole::DefinitionHead));
         let around = self.around(index, element);
         let possible = defined.count() >= DEFINITION_HEADS || self.lists_what_could_be(&around);
         let mut found = Vec::new();
+        let marks = red_marks(&table.rows[skipped..]);
         // A list of events: most of its rows have a time of day, and most cells of
         // a column are sentences, its messages.
         let clock = |cells: &&Vec<ElementText>| {
@@ -160,13 +181,14 @@ impl<'a> ClaimReader<'a> {
             });
             events && named && 2 * long.count() > table.rows.len() - skipped
         });
-        for all in table.rows.iter().skip(skipped) {
+        for (nth, all) in table.rows.iter().skip(skipped).enumerate() {
             let cells = all.iter().enumerate().filter(|(_, cell)| !cell.is_empty());
             let cells: Vec<_> = cells
                 .map(|(column, text)| LabelledCell {
                     text,
                     head: texts[column],
                     roles: heads.get(column).cloned().unwrap_or_default(),
+                    steady: steady.contains(&column),
                 })
                 .collect();
             if cells.len() < 2 || self.is_legend(cells.iter().map(|cell| cell.text)) {
@@ -184,8 +206,14 @@ impl<'a> ClaimReader<'a> {
                 around: around.clone(),
                 message,
                 unnamed,
+                foreign: &self.foreign,
             };
-            found.extend(row.claims(self.vocabulary));
+            let told = row.claims(self.vocabulary);
+            let mark = marks.iter().find(|(row, _)| *row == nth);
+            if let Some((_, column)) = mark.filter(|_| told.is_empty()) {
+                found.extend(row.marked_red(self.vocabulary, &all[*column]));
+            }
+            found.extend(told);
         }
         self.claims.extend(found);
     }
@@ -217,12 +245,14 @@ impl<'a> ClaimReader<'a> {
                 text: &card.value,
                 head: Some(label),
                 roles,
+                steady: false,
             }],
             title,
             possible: self.lists_what_could_be(&around),
             around,
             message: None,
             unnamed: false,
+            foreign: &self.foreign,
         };
         self.claims.extend(row.claims(self.vocabulary));
     }
@@ -241,25 +271,56 @@ impl<'a> ClaimReader<'a> {
             }
             return;
         }
-        let cells: Vec<_> = pairs
+        if self.names_states(pairs) {
+            let possible = self.lists_what_could_be(&around) || self.is_over(element.rect);
+            for pair in pairs {
+                let row = LabelledRow {
+                    cells: vec![LabelledCell {
+                        text: &pair.value,
+                        head: None,
+                        roles: vec![ColumnRole::Status],
+                        steady: true,
+                    }],
+                    title: Some(&pair.key),
+                    possible,
+                    around: around.clone(),
+                    foreign: &self.foreign,
+                    ..LabelledRow::default()
+                };
+                self.claims.extend(row.claims(self.vocabulary));
+            }
+            return;
+        }
+        let mut cells: Vec<_> = pairs
             .iter()
             .map(|pair| LabelledCell {
                 text: &pair.value,
                 head: Some(pair.key.text.as_str()),
                 roles: self.roles(&pair.key.text),
+                steady: false,
             })
             .collect();
         let title = element
             .title
             .as_ref()
-            .filter(|title| is_name(self.vocabulary, title));
+            .filter(|title| is_name(self.vocabulary, title))
+            .or_else(|| self.badged_name_above(element))
+            .or_else(|| self.name_above(element.rect));
+        if title.is_some() {
+            // What has a name has a model too, which is none.
+            for cell in &mut cells {
+                cell.roles
+                    .retain(|role| !matches!(role, ColumnRole::Subject | ColumnRole::Place));
+            }
+        }
         let row = LabelledRow {
             cells,
-            title: title.or_else(|| self.name_above(element.rect)),
+            title,
             possible: self.lists_what_could_be(&around),
             around: around.clone(),
             message: None,
             unnamed: false,
+            foreign: &self.foreign,
         };
         let claims = row.claims(self.vocabulary);
         let none = claims.is_empty();
@@ -275,6 +336,41 @@ impl<'a> ClaimReader<'a> {
             if none && !defines {
                 self.sentences(&pair.value, false);
             }
+        }
+    }
+
+    /// True if the keys of pairs name things and the values are their states, as on
+    /// a page of components or beside the title of a tile: no key names a property.
+    fn names_states(&self, pairs: &[KeyValue]) -> bool {
+        let state = |pair: &&KeyValue| {
+            let said = self.vocabulary.status(&pair.value.text);
+            said.healthy || said.state.is_some()
+        };
+        let named = pairs.iter().all(|pair| {
+            let key = pair.key.text.as_str();
+            let list = key.contains(['●', '•', '·']);
+            is_name(self.vocabulary, &pair.key) && !self.guards(key) && !list
+        });
+        named && 2 * pairs.iter().filter(state).count() > pairs.len()
+    }
+
+    /// Name of a tile with its state beside it, right above an element of it.
+    fn badged_name_above(&self, element: &Element) -> Option<&'a ElementText> {
+        let above = self.layout.elements.iter().filter(|other| {
+            let gap = element.rect.y.saturating_sub(other.rect.bottom());
+            other.surface == element.surface
+                && other.rect.bottom() <= element.rect.y
+                && gap <= 3 * other.rect.height
+        });
+        let nearest = above.max_by_key(|other| other.rect.bottom())?;
+        match &nearest.content {
+            ElementContent::KeyValues(pairs) if self.names_states(pairs) => {
+                match pairs.as_slice() {
+                    [pair] => Some(&pair.key),
+                    _ => None,
+                }
+            }
+            _ => None,
         }
     }
 
@@ -308,7 +404,8 @@ impl<'a> ClaimReader<'a> {
                 && b.y < a.bottom()
         });
         if !well {
-            self.claims.extend(told_numbers(self.vocabulary, text));
+            self.claims
+                .extend(told_numbers(self.vocabulary, text, &self.foreign));
         }
     }
 
@@ -418,6 +515,14 @@ impl<'a> ClaimReader<'a> {
         let marks = levels.len() + bad.len() + good;
         levels.len() >= LEGEND
             || (bad.len() >= 2 && good > 0 || bad.len() >= LEGEND) && 2 * marks >= all
+    }
+
+    /// True if a label names a safeguard.
+    fn guards(&self, label: &str) -> bool {
+        let all = words(label);
+        let found = self.vocabulary.phrases(&all);
+        let guard = |sense: &Sense| matches!(sense, Sense::Safeguard(_));
+        found.iter().any(|phrase| phrase.senses.iter().any(guard))
     }
 
     /// True if a head names a measure.

@@ -73,7 +73,7 @@ impl<'a> ClaimReader<'a> {
         for anchor in self
             .loose
             .iter()
-            .filter(|text| is_anchor(&text.said, text.text))
+            .filter(|text| self.is_anchor(&text.said, text.text))
         {
             let middle = anchor.text.rect.y + anchor.text.rect.height / 2;
             let element = &self.layout.elements[anchor.index];
@@ -82,16 +82,22 @@ impl<'a> ClaimReader<'a> {
                 .iter()
                 .filter(|other| {
                     let rect = other.text.rect;
+                    let beside = &self.layout.elements[other.index];
+                    // Tiles beside each other tell of different things.
+                    let surface = beside.surface == element.surface
+                        || contains(&beside.surface, &element.surface)
+                        || contains(&element.surface, &beside.surface);
                     (rect.y..=rect.bottom()).contains(&middle)
-                        && self.layout.elements[other.index].panel == element.panel
+                        && beside.panel == element.panel
+                        && surface
                 })
                 .collect();
             let anchors = row
                 .iter()
-                .filter(|other| is_anchor(&other.said, other.text));
+                .filter(|other| self.is_anchor(&other.said, other.text));
             let alone = anchors.count() == 1;
             let around = self.around(anchor.index, element);
-            let possible = self.lists_what_could_be(&around);
+            let possible = self.lists_what_could_be(&around) || self.is_over(anchor.text.rect);
             if self.is_legend(row.iter().map(|other| other.text)) || !done.insert(anchor.index) {
                 continue;
             }
@@ -99,6 +105,8 @@ impl<'a> ClaimReader<'a> {
                 .title
                 .as_ref()
                 .filter(|title| is_name(self.vocabulary, title));
+            // Among badges that are well an amber one stands out.
+            let steady = 2 <= self.loose.iter().filter(|other| other.said.healthy).count();
             let beside = alone && row.len() > 1;
             let cells = if beside { row } else { vec![anchor] };
             let cells = cells.into_iter().map(|other| {
@@ -111,7 +119,12 @@ impl<'a> ClaimReader<'a> {
                     // A small label tells a property of what the row is about.
                     roles.retain(|role| !matches!(role, ColumnRole::Subject | ColumnRole::Place));
                 }
-                LabelledCell { text, head, roles }
+                LabelledCell {
+                    text,
+                    head,
+                    roles,
+                    steady,
+                }
             });
             let title = if beside {
                 None
@@ -125,10 +138,32 @@ impl<'a> ClaimReader<'a> {
                 around,
                 message: None,
                 unnamed: false,
+                foreign: &self.foreign,
             };
             claims.extend(row.claims(self.vocabulary));
         }
         self.claims.extend(claims);
+    }
+
+    /// True for a text that gives its row a state or a severity.
+    fn is_anchor(&self, said: &StatusMeaning, text: &ElementText) -> bool {
+        let colour = text.colour();
+        let number = |c: char| c.is_ascii_digit();
+        // "2 Failed" is a counter.
+        let counter = text.text.trim_start().starts_with(number);
+        let state = said.state.is_some_and(|state| {
+            // With a subject before it the text is a sentence; a severity or
+            // a label ("Last run") is none.
+            let before = &text.text[..state.span.0];
+            let first = !before.contains(char::is_alphabetic)
+                || said.level.is_some()
+                || !self.roles(before).is_empty();
+            let rest = &text.text[state.span.0..];
+            let letters = rest.chars().filter(|c| c.is_alphabetic()).count();
+            let whole = first && 2 * (state.span.1 - state.span.0) >= letters;
+            whole && (state.strength > Strength::Weak || is_bad(colour))
+        });
+        !counter && (state || said.level.is_some_and(|level| level <= Severity::Medium))
     }
 
     /// Label and value of a text of two short lines: the first words name a column
@@ -167,34 +202,38 @@ impl<'a> ClaimReader<'a> {
             .map(|other| other.text)
     }
 
-    /// Head of the column of a box, among loose texts above it.
-    pub(super) fn head_above(&self, rect: Rect) -> Option<&'a str> {
+    /// True if the nearest text above a box that is a lifecycle says that what is
+    /// below is over: a column "Done 4" of a board.
+    pub(super) fn is_over(&self, rect: Rect) -> bool {
         let above = self.loose.iter().filter(|other| {
             let place = other.text.rect;
+            let whole = words(&other.text.text).len() <= LONGEST_HEAD;
             place.bottom() <= rect.y
                 && place.x < rect.right()
                 && rect.x < place.right()
-                && !self.roles(&other.text.text).is_empty()
+                && whole
+                && (other.said.open || other.said.closed)
         });
         let nearest = above.max_by_key(|other| other.text.rect.bottom());
-        nearest.map(|other| other.text.text.as_str())
+        nearest.is_some_and(|other| other.said.closed)
+    }
+
+    /// Head of the column of a box, among loose texts above it: the nearest text
+    /// in its column, or none.
+    pub(super) fn head_above(&self, rect: Rect) -> Option<&'a str> {
+        let above = self.loose.iter().filter(|other| {
+            let place = other.text.rect;
+            place.bottom() <= rect.y && place.x < rect.right() && rect.x < place.right()
+        });
+        let nearest = above.max_by_key(|other| other.text.rect.bottom());
+        let text = nearest.map(|other| other.text.text.as_str());
+        text.filter(|text| !self.roles(text).is_empty())
     }
 }
 
-/// True for a text that gives its row a state or a severity.
-fn is_anchor(said: &StatusMeaning, text: &ElementText) -> bool {
-    let colour = text.colour();
-    let number = |c: char| c.is_ascii_digit();
-    // "2 Failed" is a counter.
-    let counter = text.text.trim_start().starts_with(number);
-    let letters = text.text.chars().filter(|c| c.is_alphabetic()).count();
-    let state = said.state.is_some_and(|state| {
-        // With a subject before it the text is a sentence.
-        let first = !text.text[..state.span.0].contains(char::is_alphabetic);
-        let whole = first && 2 * (state.span.1 - state.span.0) >= letters;
-        whole && (state.strength > Strength::Weak || is_bad(colour))
-    });
-    !counter && (state || said.level.is_some_and(|level| level <= Severity::Medium))
+/// True if one surface is on another.
+fn contains(outer: &Rect, inner: &Rect) -> bool {
+    outer.with(inner) == *outer
 }
 
 /// True for a text that can name a subject.
@@ -205,6 +244,7 @@ pub(super) fn is_name(vocabulary: &Vocabulary, text: &ElementText) -> bool {
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().count() <= LONGEST_NAME
         && !name.ends_with(':')
+        && !name.contains(['●', '•'])
         && !is_mark(&vocabulary.status(name))
         && vocabulary.roles(name).is_empty()
 }

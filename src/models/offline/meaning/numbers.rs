@@ -1,5 +1,7 @@
 //! Numbers with a label and a unit, and the bounds they cross.
 
+use std::collections::HashSet;
+
 use watchtower_domain::finding::Severity;
 use watchtower_screen::layout::StatusColour;
 
@@ -9,6 +11,8 @@ use super::words::{MeaningWord, words};
 /// Longest unit behind a number, in characters: "seconds ago".
 const LONGEST_UNIT: usize = 12;
 
+/// Labels of a page that name a topic, from which on the page is about it.
+const TOPIC_LABELS: usize = 2;
 /// Words between the name of a measure and its number: "disk usage of db-2 is
 /// at 97 %".
 const WITHIN: usize = 6;
@@ -21,10 +25,32 @@ pub(super) struct LabelledValue<'t> {
     pub(super) colour: StatusColour,
 }
 
+/// Measures that the labels of a page make others: a tail latency among prompts
+/// and tokens is that of a model.
+pub(super) fn foreign_measures(vocabulary: &Vocabulary, labels: &[&str]) -> Vec<usize> {
+    let labels: HashSet<String> = labels
+        .iter()
+        .map(|label| format!(" {} ", phrase(label)))
+        .collect();
+    let about = |topic: &[String]| {
+        let names = |label: &&String| {
+            let mut words = topic.iter();
+            words.any(|word| label.contains(&format!(" {word} ")))
+        };
+        labels.iter().filter(names).count() >= TOPIC_LABELS
+    };
+    let measures = vocabulary.measures.iter().enumerate();
+    let foreign = measures.filter(|(_, measure)| {
+        !measure.near.is_empty() && !about(&measure.near) || about(&measure.unless_near)
+    });
+    foreign.map(|(index, _)| index).collect()
+}
+
 /// Measure that a number is beyond the bound of; green says that it is well.
 pub(super) fn crosses<'v>(
     vocabulary: &'v Vocabulary,
     value: &LabelledValue<'_>,
+    foreign: &[usize],
 ) -> Option<&'v BoundedMeasure> {
     if value.colour == StatusColour::Green {
         return None;
@@ -43,7 +69,7 @@ pub(super) fn crosses<'v>(
         .iter()
         .flat_map(|phrase| phrase.senses)
         .filter_map(|sense| match sense {
-            Sense::Measure(index) => vocabulary.measures.get(*index),
+            Sense::Measure(index) if !foreign.contains(index) => vocabulary.measures.get(*index),
             _ => None,
         });
     let denied = |measure: &BoundedMeasure| {
@@ -67,6 +93,7 @@ pub(super) fn crosses<'v>(
 pub(super) fn told_measures<'v>(
     vocabulary: &'v Vocabulary,
     text: &str,
+    foreign: &[usize],
 ) -> Vec<(&'v BoundedMeasure, (usize, usize))> {
     let all = words(text);
     let mut told = Vec::new();
@@ -75,7 +102,7 @@ pub(super) fn told_measures<'v>(
         let rest = &all[first + 1..];
         let end = rest.iter().position(|word| word.begins);
         let end = end.map_or(all.len(), |at| first + 1 + at);
-        let found = told_measure(vocabulary, text, &all[first..end]);
+        let found = told_measure(vocabulary, text, &all[first..end], foreign);
         let place = (all[first].start, end_of(text, all[end - 1].end));
         told.extend(found.map(|measure| (measure, place)));
         first = end;
@@ -98,6 +125,7 @@ fn told_measure<'v>(
     vocabulary: &'v Vocabulary,
     text: &str,
     sentence: &[MeaningWord],
+    foreign: &[usize],
 ) -> Option<&'v BoundedMeasure> {
     let found = vocabulary.phrases(sentence);
     let ends = |phrase: &SensedPhrase<'_>| {
@@ -120,7 +148,7 @@ fn told_measure<'v>(
         }
         let until = sentence.len().min(label.end + WITHIN);
         let measures = label.senses.iter().filter_map(|sense| match sense {
-            Sense::Measure(index) => vocabulary.measures.get(*index),
+            Sense::Measure(index) if !foreign.contains(index) => vocabulary.measures.get(*index),
             _ => None,
         });
         let measures: Vec<_> = measures.filter(|measure| is_told(measure)).collect();

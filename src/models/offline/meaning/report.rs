@@ -98,8 +98,8 @@ pub(in crate::offline) fn findings(
     }
     let mut found = Vec::new();
     for group in groups {
-        let told =
-            group[0].reason == ClaimReason::Told || matches!(group[0].reason, ClaimReason::Count);
+        let first = &group[0];
+        let told = first.reason == ClaimReason::Count || is_told(first) && first.subject.is_empty();
         if group.len() >= GROUP || told {
             found.push(joined(vocabulary, &group));
         } else {
@@ -150,7 +150,14 @@ fn joins(a: &Claim, b: &Claim) -> bool {
         (ClaimReason::Open(_), ClaimReason::Open(_)) => true,
         (a, b) => a == b,
     };
-    a.kind == b.kind && alike
+    // What a row's sentence and a paragraph tell is one problem, or of one kind.
+    let told = [a, b].map(|claim| claim.subject.is_empty() && claim.reason != ClaimReason::Count);
+    a.kind == b.kind && (alike || told == [true, true] && is_told(a) && is_told(b))
+}
+
+/// True for what a sentence tells, of a paragraph or in a row.
+fn is_told(claim: &Claim) -> bool {
+    matches!(claim.reason, ClaimReason::Told | ClaimReason::State(_))
 }
 
 fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
@@ -246,7 +253,7 @@ fn joined(vocabulary: &Vocabulary, group: &[Claim]) -> MeaningFinding {
         detail,
         quotes,
         count,
-        told: worst.reason == ClaimReason::Told,
+        told: is_told(worst) && worst.subject.is_empty(),
         key: format!("meaning {} {} {single}", kind.name, folded(&reason)),
     }
 }

@@ -94,7 +94,7 @@ fn sentences_tell_what_is_and_not_what_could_be() {
 }
 
 /// Titles of the findings on a screen drawn in characters.
-fn titles(screen: &str) -> Vec<String> {
+pub(super) fn titles(screen: &str) -> Vec<String> {
     let rules = rules();
     let (lines, picture) = painted(screen);
     let layout = Layout::of(&lines, &picture);
@@ -236,8 +236,79 @@ fn numbers_in_sentences_are_measured() {
         ("Error rate recovered: 0.2% after 12%", None),
         ("Discount of 97% on all items", None),
     ] {
-        let told = numbers::told_measures(&rules.vocabulary, text);
+        let told = numbers::told_measures(&rules.vocabulary, text, &[]);
         let name = told.first().map(|(measure, _)| measure.name.as_str());
         assert_eq!(name, expected, "{text}");
     }
+}
+
+/// Titles and kinds of the findings on a screen drawn in characters.
+fn kinds(screen: &str) -> Vec<(String, String)> {
+    let rules = rules();
+    let (lines, picture) = painted(screen);
+    let layout = Layout::of(&lines, &picture);
+    let found = findings(&rules.vocabulary, &layout, |_| false).into_iter();
+    let named = found.map(|found| {
+        let kind = &rules.vocabulary.kinds[found.kind].name;
+        (kind.clone(), found.title)
+    });
+    named.collect()
+}
+
+#[test]
+fn tail_latency_among_prompts_and_tokens_is_that_of_a_model() {
+    let screen = |label: &str, slow: &str| {
+        format!(
+            "\
+Route        {label}    Tokens    p95 latency
+support      9,120      412 k     {slow}
+summaries    4,020      88 k      1.4 s"
+        )
+    };
+    assert_eq!(titles(&screen("Prompts", "2.9 s")), [""; 0]);
+    assert_eq!(
+        titles(&screen("Prompts", "48 s")),
+        ["support: 48 s model latency"]
+    );
+    // Tokens may be those of sessions.
+    let visitors = titles(&screen("Visitors", "2.9 s"));
+    assert_eq!(
+        visitors,
+        [
+            "support: 2.9 s tail latency",
+            "summaries: 1.4 s tail latency"
+        ]
+    );
+}
+
+#[test]
+fn success_of_attacks_is_bad_and_a_failed_probe_is_of_what_it_tries() {
+    let red_team = "\
+Red team of the support assistant
+
+Probe                   Attacks    Success rate    Result
+Encoded instructions    80         2 %             Passed
+Data of other clients   80         76 %            Failed
+Role play               80         0 %             Passed";
+    let found = kinds(red_team);
+    assert!(
+        found.iter().all(|(kind, _)| kind == "model") && found.len() == 1,
+        "{found:?}"
+    );
+    assert!(found[0].1.starts_with("Data of other clients"), "{found:?}");
+    let jobs = "\
+Nightly jobs
+
+Job                     Runs       Success rate    Result
+Export of invoices      80         98 %            Passed
+Import of orders        80         76 %            Failed
+Sync of prices          80         99 %            Passed";
+    let found = kinds(jobs);
+    assert_eq!(
+        found,
+        [(
+            "availability".to_owned(),
+            "Import of orders: Failed".to_owned()
+        )]
+    );
 }

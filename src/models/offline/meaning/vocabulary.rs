@@ -27,6 +27,10 @@ pub(in crate::offline) struct VocabularyText {
     condition: ConditionText,
     silence: SilenceText,
     repeat: RepeatText,
+    safeguard: Vec<SafeguardText>,
+    off: OffText,
+    attack: Vec<TopicText>,
+    through: WordsText,
     structure: BTreeMap<String, Vec<String>>,
 }
 
@@ -65,6 +69,7 @@ struct SeverityText {
 struct LifecycleText {
     open: Vec<String>,
     closed: Vec<String>,
+    resolved: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -83,11 +88,29 @@ struct MeasureText {
     label: Vec<String>,
     #[serde(default)]
     unless: Vec<String>,
+    #[serde(default)]
+    near: Vec<String>,
+    #[serde(default)]
+    unless_near: Vec<String>,
     unit: MeasureUnit,
     above: Option<f64>,
     below: Option<f64>,
     #[serde(default)]
     tone: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SafeguardText {
+    severity: Severity,
+    words: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct OffText {
+    values: Vec<String>,
+    verbs: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -96,6 +119,8 @@ struct CountText {
     adjectives: Vec<String>,
     nouns: Vec<String>,
     routine: Vec<String>,
+    live: Vec<String>,
+    tests: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -177,6 +202,10 @@ pub(super) struct BoundedMeasure {
     pub(super) below: Option<f64>,
     pub(super) tone: bool,
     pub(super) unless: Vec<String>,
+    /// Words that the labels of its page must hold, or must not: "success rate" is
+    /// that of attacks on a page about attacks.
+    pub(super) near: Vec<String>,
+    pub(super) unless_near: Vec<String>,
 }
 
 /// Meaning of a phrase.
@@ -192,6 +221,18 @@ pub(super) enum Sense {
     Adjective,
     Noun,
     Routine,
+    /// Well, of which a share should not be missing.
+    Live,
+    Safeguard(Severity),
+    Off,
+    TurnedOff,
+    /// Attack of a kind, and the outcome that it was not stopped.
+    Attack(usize),
+    Through,
+    /// Over for good: what a list of today tells of it is history.
+    Resolved,
+    /// Trial whose outcome is of the kind of what is tried.
+    Test,
     Condition,
     Before,
     Defines,
@@ -264,6 +305,14 @@ impl VocabularyText {
         self.count.adjectives.extend(other.count.adjectives);
         self.count.nouns.extend(other.count.nouns);
         self.count.routine.extend(other.count.routine);
+        self.count.tests.extend(other.count.tests);
+        self.count.live.extend(other.count.live);
+        self.attack.extend(other.attack);
+        self.through.words.extend(other.through.words);
+        self.lifecycle.resolved.extend(other.lifecycle.resolved);
+        self.safeguard.extend(other.safeguard);
+        self.off.values.extend(other.off.values);
+        self.off.verbs.extend(other.off.verbs);
         self.condition.words.extend(other.condition.words);
         self.condition.before.extend(other.condition.before);
         self.condition.defines.extend(other.condition.defines);
@@ -323,6 +372,12 @@ impl VocabularyText {
                 said.push((place, &topic.words, Sense::Topic(kind)));
             }
         }
+        for (index, attack) in self.attack.iter().enumerate() {
+            let place = format!("vocabulary.attack[{index}]");
+            if let Some(kind) = kind_of(&attack.kind, place.clone()) {
+                said.push((place, &attack.words, Sense::Attack(kind)));
+            }
+        }
         let mut bounds = Vec::new();
         for measure in &self.measure {
             let place = format!("vocabulary.measure {}", measure.name);
@@ -341,6 +396,10 @@ impl VocabularyText {
                     below: measure.below,
                     tone: measure.tone,
                     unless: measure.unless.iter().map(|text| phrase(text)).collect(),
+                    near: measure.near.iter().map(|text| phrase(text)).collect(),
+                    unless_near: (measure.unless_near.iter())
+                        .map(|text| phrase(text))
+                        .collect(),
                 });
             }
         }
@@ -351,13 +410,33 @@ impl VocabularyText {
             let place = format!("vocabulary.severity[{index}]");
             said.push((place, &severity.words, Sense::Level(severity.level)));
         }
+        for (index, safeguard) in self.safeguard.iter().enumerate() {
+            let place = format!("vocabulary.safeguard[{index}]");
+            let sense = Sense::Safeguard(safeguard.severity);
+            said.push((place, &safeguard.words, sense));
+        }
         for (place, list, sense) in [
             ("healthy.words", &self.healthy.words, Sense::Healthy),
             ("lifecycle.open", &self.lifecycle.open, Sense::Open),
             ("lifecycle.closed", &self.lifecycle.closed, Sense::Closed),
+            (
+                "lifecycle.resolved",
+                &self.lifecycle.resolved,
+                Sense::Closed,
+            ),
+            (
+                "lifecycle.resolved",
+                &self.lifecycle.resolved,
+                Sense::Resolved,
+            ),
+            ("through.words", &self.through.words, Sense::Through),
             ("count.adjectives", &self.count.adjectives, Sense::Adjective),
             ("count.nouns", &self.count.nouns, Sense::Noun),
             ("count.routine", &self.count.routine, Sense::Routine),
+            ("count.tests", &self.count.tests, Sense::Test),
+            ("count.live", &self.count.live, Sense::Live),
+            ("off.values", &self.off.values, Sense::Off),
+            ("off.verbs", &self.off.verbs, Sense::TurnedOff),
             ("condition.words", &self.condition.words, Sense::Condition),
             ("condition.before", &self.condition.before, Sense::Before),
             ("condition.defines", &self.condition.defines, Sense::Defines),
