@@ -299,7 +299,9 @@ impl<'l> LabelledRow<'l> {
             });
         }
         let name = self.name(subject)?;
-        if vocabulary.senses(&name.text).contains(&Sense::Before) {
+        // A list of names is the name of none.
+        let list = name.text.contains(['●', '•']);
+        if list || vocabulary.senses(&name.text).contains(&Sense::Before) {
             return None;
         }
         let kind = match vocabulary.kinds[kind].name.as_str() {
@@ -384,9 +386,7 @@ impl<'l> LabelledRow<'l> {
         let texts = std::iter::once(name.text.as_str())
             .chain(heads)
             .chain(self.around.iter().copied());
-        // What is open and severe is a problem, whatever it is about.
-        let general = || vocabulary.kind_named("availability").filter(|_| live);
-        let kind = vocabulary.topic(texts).or_else(general)?;
+        let kind = vocabulary.topic(texts)?;
         let cell = self.cells[index].text;
         Some(Claim {
             kind,
