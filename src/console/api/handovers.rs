@@ -148,9 +148,14 @@ pub(crate) async fn take_over(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PrecisionQuery {
-    /// Days up to now, 1 to 365; 30 by default.
+    /// Days up to now, 1 to 365; 30 by default. Not together with since and
+    /// until.
     #[param(minimum = 1, maximum = 365)]
     days: Option<u32>,
+    /// Start of the range (RFC 3339).
+    since: Option<Timestamp>,
+    /// End of the range (RFC 3339); now by default.
+    until: Option<Timestamp>,
 }
 
 /// Precision of analysts, rules and watches by users' decisions, and the cost of analysts
@@ -167,8 +172,22 @@ pub(crate) async fn precision(
             "days must be from {least} to {most}, got {days}"
         )));
     }
-    let since = Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days));
+    if query.days.is_some() && (query.since.is_some() || query.until.is_some()) {
+        let expected = "expected days, or since with until, got both";
+        return Err(bad_request(expected));
+    }
+    let until = query.until.unwrap_or_else(Timestamp::now);
+    let before = SignedDuration::from_hours(24 * i64::from(days));
+    let since = match query.since {
+        Some(since) => since,
+        None => until.checked_sub(before).unwrap_or(Timestamp::MIN),
+    };
+    if since >= until {
+        return Err(bad_request(format!(
+            "since must be before until, got {since} and {until}"
+        )));
+    }
     let findings = &state.console.findings;
-    let precision = findings.read(move |store| store.precision(since));
+    let precision = findings.read(move |store| store.precision(since, until));
     Ok(Json(precision.await?))
 }

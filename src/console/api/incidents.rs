@@ -18,11 +18,11 @@ use watchtower_domain::finding::Finding;
 use watchtower_domain::incident::{Change, Decision, Incident, Note, Status, Suppression};
 use watchtower_domain::transcript::{Cost, Transcript};
 use watchtower_record::store::{
-    Annotation, FindingQuery, IncidentCursor, IncidentDetail, IncidentQuery, Moment, Sort,
-    StatusChange, WriteRefusal,
+    Annotation, FindingQuery, IncidentDetail, IncidentQuery, Moment, StatusChange, WriteRefusal,
 };
 
 use super::incident_filter::{FilterParams, Filtered};
+use super::incident_order::ListOrder;
 use super::stills::{ProofStill, StillShown};
 use crate::AppState;
 use crate::http::body::{JsonBody, is_blank};
@@ -42,12 +42,17 @@ const LONGEST_WHY: usize = 2000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IncidentsQuery {
-    /// last_seen (default), first_seen, severity, settled_severity or count;
-    /// highest first.
-    #[param(pattern = "^(last_seen|first_seen|severity|settled_severity|count)$")]
+    /// last_seen (default), first_seen, severity, settled_severity, count,
+    /// title, subject, stream or owner; equal ones by last_seen, newest first.
+    #[param(
+        pattern = "^(last_seen|first_seen|severity|settled_severity|count|title|subject|stream|owner)$"
+    )]
     sort: Option<String>,
-    /// `next` of the previous page, of the same sort.
-    #[param(pattern = "^[lfspc][0-9]_-?[0-9]{1,18}_[0-9]{1,18}$")]
+    /// asc or desc; by default texts ascend, and all else descends.
+    #[param(pattern = "^(asc|desc)$")]
+    order: Option<String>,
+    /// `next` of the previous page, of the same sort and order.
+    #[param(pattern = "^([lfspcLFSPC][0-9]|[tuwoTUWO]([0-9a-f]{2})*)_-?[0-9]{1,18}_[0-9]{1,18}$")]
     cursor: Option<String>,
     /// Items of a page, 1 to 1000; 50 by default.
     #[param(minimum = 1, maximum = 1000)]
@@ -60,26 +65,16 @@ pub(crate) async fn incidents(
     State(state): State<AppState>,
     Filtered(filter, query): Filtered<IncidentsQuery>,
 ) -> Result<Json<List<Incident>>, Problem> {
-    let sort = match query.sort.as_deref().unwrap_or("last_seen") {
-        "last_seen" => Sort::LastSeen,
-        "first_seen" => Sort::FirstSeen,
-        "severity" => Sort::Severity,
-        "settled_severity" => Sort::Settled,
-        "count" => Sort::Count,
-        other => {
-            let known = "last_seen, first_seen, severity, settled_severity or count";
-            return Err(bad_request(format!("sort must be {known}, got {other:?}")));
-        }
-    };
+    let order = ListOrder::of(query.sort.as_deref(), query.order.as_deref())?;
     let after = match query.cursor.as_deref() {
-        Some(cursor) => Some(
-            place(cursor, sort)
-                .ok_or_else(|| bad_request("cursor must be `next` of a page of the same sort"))?,
-        ),
+        Some(cursor) => Some(order.place(cursor).ok_or_else(|| {
+            bad_request("cursor must be `next` of a page of the same sort and order")
+        })?),
         None => None,
     };
     let filter = IncidentQuery {
-        sort,
+        sort: order.sort,
+        ascending: order.ascending,
         after,
         limit: page_size(query.limit)?,
         ..filter
@@ -88,39 +83,8 @@ pub(crate) async fn incidents(
     let page = findings.read(move |store| store.incidents(&filter)).await?;
     Ok(Json(List {
         items: page.items,
-        next: page.next.map(|place| cursor(place, sort)),
+        next: page.next.map(|place| order.cursor(&place)),
     }))
-}
-
-fn letter(sort: Sort) -> char {
-    match sort {
-        Sort::LastSeen => 'l',
-        Sort::FirstSeen => 'f',
-        Sort::Severity => 's',
-        // By the panel.
-        Sort::Settled => 'p',
-        Sort::Count => 'c',
-    }
-}
-
-fn cursor(place: IncidentCursor, sort: Sort) -> String {
-    format!(
-        "{}{}_{}_{}",
-        letter(sort),
-        place.severity,
-        place.key,
-        place.seq
-    )
-}
-
-fn place(cursor: &str, sort: Sort) -> Option<IncidentCursor> {
-    let mut parts = cursor.strip_prefix(letter(sort))?.splitn(3, '_');
-    let mut part = || parts.next()?.parse().ok();
-    Some(IncidentCursor {
-        severity: part()?,
-        key: part()?,
-        seq: part()?,
-    })
 }
 
 /// Incident in detail, its own fields at the top level as in the list.
@@ -444,24 +408,4 @@ fn no_incident(id: Uuid) -> Problem {
 pub(crate) fn changed(change: Change) -> Response {
     let etag = format!("\"{}\"", change.version);
     ([(header::ETAG, etag)], Json(change)).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursor_belongs_to_its_sort() {
-        let here = IncidentCursor {
-            severity: 4,
-            key: -17,
-            seq: 9,
-        };
-        let text = cursor(here, Sort::Severity);
-        assert_eq!(place(&text, Sort::Severity), Some(here));
-        assert_eq!(place(&text, Sort::Count), None);
-        for broken in ["", "s", "s4", "s4_1", "s4_1_x", "s4_1_2_3"] {
-            assert_eq!(place(broken, Sort::Severity), None, "{broken}");
-        }
-    }
 }

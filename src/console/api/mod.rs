@@ -11,6 +11,7 @@ pub(super) mod health;
 pub(super) mod history;
 pub(super) mod inbound;
 pub(super) mod incident_filter;
+mod incident_order;
 pub(super) mod incidents;
 pub(super) mod live;
 pub(super) mod overview;

@@ -66,41 +66,97 @@ impl Readers {
     }
 }
 
+/// Order of a list of incidents, and the condition on what comes after a
+/// position in it.
+struct IncidentOrder {
+    ascending: bool,
+    /// Column of severities that comes before the key.
+    worst: Option<&'static str>,
+    /// Text that comes before the key.
+    text: Option<&'static str>,
+    key: &'static str,
+}
+
+impl IncidentOrder {
+    fn of(query: &IncidentQuery) -> Self {
+        let (worst, text, key) = match query.sort {
+            Sort::LastSeen => (None, None, "last_seen"),
+            Sort::FirstSeen => (None, None, "first_seen"),
+            Sort::Count => (None, None, "count"),
+            Sort::Severity => (Some("severity"), None, "last_seen"),
+            Sort::Settled => (Some("settled"), None, "last_seen"),
+            Sort::Title => (None, Some("title COLLATE NOCASE"), "last_seen"),
+            Sort::Subject => (
+                None,
+                Some("coalesce(subject, '') COLLATE NOCASE"),
+                "last_seen",
+            ),
+            Sort::Stream => (None, Some("stream COLLATE NOCASE"), "last_seen"),
+            Sort::Owner => (
+                None,
+                Some("coalesce(owner, '') COLLATE NOCASE"),
+                "last_seen",
+            ),
+        };
+        Self {
+            ascending: query.ascending,
+            worst,
+            text,
+            key,
+        }
+    }
+
+    /// Terms of the order.
+    fn by(&self) -> String {
+        let way = if self.ascending { "ASC" } else { "DESC" };
+        let key = self.key;
+        match self.worst.or(self.text) {
+            Some(first) => format!("{first} {way}, {key} DESC, seq DESC"),
+            None => format!("{key} {way}, seq {way}"),
+        }
+    }
+
+    /// Condition on what comes after a position.
+    fn after(&self, place: &IncidentCursor, conditions: &mut Conditions) -> String {
+        let key = self.key;
+        let beyond = if self.ascending { ">" } else { "<" };
+        let first = match (self.worst, self.text) {
+            (Some(worst), _) => Some((worst, Value::Integer(place.severity))),
+            (None, Some(text)) => Some((text, Value::Text(place.text.clone()))),
+            (None, None) => None,
+        };
+        let first = first.map(|(column, value)| (column, conditions.bind(value)));
+        let b = conditions.bind(Value::Integer(place.key));
+        let c = conditions.bind(Value::Integer(place.seq));
+        match first {
+            None => format!("({key}, seq) {beyond} ({b}, {c})"),
+            // One comparison of rows, for which there is an index.
+            Some((worst, a)) if !self.ascending && self.worst.is_some() => {
+                format!("({worst}, {key}, seq) < ({a}, {b}, {c})")
+            }
+            Some((column, a)) => {
+                format!("({column} {beyond} {a} OR ({column} = {a} AND ({key}, seq) < ({b}, {c})))")
+            }
+        }
+    }
+}
+
 fn incidents(
     db: &Connection,
     query: &IncidentQuery,
 ) -> rusqlite::Result<Page<Incident, IncidentCursor>> {
-    let key = match query.sort {
-        Sort::LastSeen | Sort::Severity | Sort::Settled => "last_seen",
-        Sort::FirstSeen => "first_seen",
-        Sort::Count => "count",
-    };
-    let worst = match query.sort {
-        Sort::Severity => Some("severity"),
-        Sort::Settled => Some("settled"),
-        Sort::LastSeen | Sort::FirstSeen | Sort::Count => None,
-    };
-    let order = match worst {
-        Some(worst) => format!("{worst} DESC, last_seen DESC, seq DESC"),
-        None => format!("{key} DESC, seq DESC"),
-    };
+    let order = IncidentOrder::of(query);
     let mut conditions = Conditions::of(query, None, vec![Value::Integer(query.limit as i64 + 1)]);
-    if let Some(place) = query.after {
-        let mut bind = |value| conditions.bind(Value::Integer(value));
-        let position = if let Some(worst) = worst {
-            let (a, b, c) = (bind(place.severity), bind(place.key), bind(place.seq));
-            format!("({worst}, last_seen, seq) < ({a}, {b}, {c})")
-        } else {
-            let (b, c) = (bind(place.key), bind(place.seq));
-            format!("({key}, seq) < ({b}, {c})")
-        };
+    if let Some(place) = &query.after {
+        let position = order.after(place, &mut conditions);
         conditions.and(&position);
     }
     let (filter, values) = conditions.parts();
+    let (by, key, text) = (order.by(), order.key, order.text.unwrap_or("''"));
     let sql = format!(
-        "SELECT {INCIDENT}, {key}, seq FROM incidents WHERE seq IN
-           (SELECT seq FROM incidents WHERE {filter} ORDER BY {order} LIMIT ?1)
-         ORDER BY {order}"
+        "SELECT {INCIDENT}, {key}, seq, {text} FROM incidents WHERE seq IN
+           (SELECT seq FROM incidents WHERE {filter} ORDER BY {by} LIMIT ?1)
+         ORDER BY {by}"
     );
     let mut list = db.prepare_cached(&sql)?;
     let found = list.query_map(params_from_iter(values), |row| {
@@ -112,6 +168,7 @@ fn incidents(
             }),
             key: row.get(INCIDENT_COLUMNS)?,
             seq: row.get(INCIDENT_COLUMNS + 1)?,
+            text: row.get(INCIDENT_COLUMNS + 2)?,
         };
         Ok((place, incident))
     })?;

@@ -202,23 +202,28 @@ pub struct FindingQuery {
     pub limit: usize,
 }
 
-/// Sort key of incidents, descending.
+/// Sort key of incidents; equal ones by the time last seen, the newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sort {
     #[default]
     LastSeen,
     FirstSeen,
-    /// Worst first, then by the time last seen.
     Severity,
-    /// The same by the severity as settled.
+    /// Severity as settled by the panel.
     Settled,
     Count,
+    Title,
+    Subject,
+    Stream,
+    Owner,
 }
 
 /// Query of incidents.
 #[derive(Debug, Clone, Default)]
 pub struct IncidentQuery {
     pub sort: Sort,
+    /// From the lowest key to the highest.
+    pub ascending: bool,
     /// Any of these; empty: all.
     pub status: Vec<Status>,
     pub category: Vec<Category>,
@@ -243,7 +248,7 @@ pub struct IncidentQuery {
     pub since: Option<Timestamp>,
     /// First seen before.
     pub until: Option<Timestamp>,
-    /// `next` of the previous page, of the same sort.
+    /// `next` of the previous page, of the same sort and direction.
     pub after: Option<IncidentCursor>,
     pub limit: usize,
 }
@@ -256,11 +261,13 @@ pub struct Snoozed {
 }
 
 /// Position in a sorted list of incidents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentCursor {
     pub severity: i64,
     pub key: i64,
     pub seq: i64,
+    /// Key of a list that is sorted by text, else empty.
+    pub text: String,
 }
 
 /// Page of a list.
@@ -271,13 +278,16 @@ pub struct Page<T, P> {
     pub next: Option<P>,
 }
 
-impl<T, P: Copy> Page<T, P> {
+impl<T, P: Clone> Page<T, P> {
     /// Page of rows queried with a limit of one more than `limit`, each with
     /// its position.
     fn of(mut found: Vec<(P, T)>, limit: usize) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(place, _)| *place);
+        let next = found
+            .last()
+            .filter(|_| more)
+            .map(|(place, _)| place.clone());
         let items = found.into_iter().map(|(_, item)| item).collect();
         Self { items, next }
     }

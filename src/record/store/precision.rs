@@ -71,10 +71,11 @@ pub struct SourcePrecision {
     pub decided: DecidedIncidents,
 }
 
-/// Precision since a time.
+/// Precision within a range of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Precision {
     pub since: Timestamp,
+    pub until: Timestamp,
     pub agents: Vec<AgentPrecision>,
     /// Rules of offline analysts, those with the most findings first.
     pub rules: Vec<SourcePrecision>,
@@ -120,14 +121,16 @@ impl Write for AgentSpend {
 }
 
 impl Readers {
-    /// Precision by the incidents seen since a time; cost of whole days.
-    pub fn precision(&self, since: Timestamp) -> Result<Precision, StoreError> {
+    /// Precision by the incidents that were there at a time of a range; cost
+    /// of whole days.
+    pub fn precision(&self, since: Timestamp, until: Timestamp) -> Result<Precision, StoreError> {
         self.with(|db| {
-            let outcomes = outcomes(db, since)?;
-            let (rules, watches, more) = sources(db, since, &outcomes)?;
+            let outcomes = outcomes(db, since, until)?;
+            let (rules, watches, more) = sources(db, since, until, &outcomes)?;
             Ok(Precision {
                 since,
-                agents: agents(db, since, &outcomes)?,
+                until,
+                agents: agents(db, since, until, &outcomes)?,
                 rules,
                 watches,
                 more,
@@ -136,11 +139,12 @@ impl Readers {
     }
 }
 
-/// Decisions on the incidents seen since a time. An incident that the server
-/// or a watch closed, or that was reopened, is undecided.
+/// Decisions on the incidents of a range. An incident that the server or a
+/// watch closed, or that was reopened, is undecided.
 fn outcomes(
     db: &Connection,
     since: Timestamp,
+    until: Timestamp,
 ) -> rusqlite::Result<HashMap<i64, Option<IncidentOutcome>>> {
     let mut all = db.prepare_cached(
         "SELECT incidents.seq, decisions.false_positive
@@ -150,9 +154,9 @@ fn outcomes(
            AND decided_by != 'Watchtower'
            AND NOT EXISTS (SELECT 1 FROM incident_agents
              WHERE incident_agents.incident = incidents.seq AND agent = decided_by)
-         WHERE incidents.last_seen >= ?1",
+         WHERE incidents.last_seen >= ?1 AND incidents.first_seen < ?2",
     )?;
-    let found = all.query_map([sql::nanos(since)], |row| {
+    let found = all.query_map([sql::nanos(since), sql::nanos(until)], |row| {
         let outcome = row.get::<_, Option<bool>>(1)?.map(|wrong| match wrong {
             true => IncidentOutcome::FalsePositive,
             false => IncidentOutcome::Right,
@@ -165,23 +169,24 @@ fn outcomes(
 fn agents(
     db: &Connection,
     since: Timestamp,
+    until: Timestamp,
     outcomes: &HashMap<i64, Option<IncidentOutcome>>,
 ) -> rusqlite::Result<Vec<AgentPrecision>> {
     let mut known: BTreeMap<String, (DecidedIncidents, Cost)> = BTreeMap::new();
     let mut all = db.prepare_cached(
         "SELECT agent, incident FROM incident_agents
-           JOIN incidents ON incidents.seq = incident WHERE last_seen >= ?1",
+           JOIN incidents ON incidents.seq = incident WHERE last_seen >= ?1 AND first_seen < ?2",
     )?;
-    let mut rows = all.query([sql::nanos(since)])?;
+    let mut rows = all.query([sql::nanos(since), sql::nanos(until)])?;
     while let Some(row) = rows.next()? {
         let outcome = outcomes.get(&row.get(1)?).copied().flatten();
         known.entry(row.get(0)?).or_default().0.add(outcome);
     }
     let mut spent = db.prepare_cached(
         "SELECT agent, sum(requests), sum(prompt_tokens), sum(output_tokens), sum(micro_usd)
-         FROM agent_spend WHERE day >= ?1 GROUP BY agent",
+         FROM agent_spend WHERE day BETWEEN ?1 AND ?2 GROUP BY agent",
     )?;
-    let mut rows = spent.query([since.as_second().div_euclid(DAY)])?;
+    let mut rows = spent.query([since, until].map(|time| time.as_second().div_euclid(DAY)))?;
     while let Some(row) = rows.next()? {
         let amount = |at: usize| -> rusqlite::Result<u64> {
             Ok(u64::try_from(row.get::<_, i64>(at)?).unwrap_or_default())
@@ -209,6 +214,7 @@ type Sources = (Vec<SourcePrecision>, Vec<SourcePrecision>, bool);
 fn sources(
     db: &Connection,
     since: Timestamp,
+    until: Timestamp,
     outcomes: &HashMap<i64, Option<IncidentOutcome>>,
 ) -> rusqlite::Result<Sources> {
     let newest: i64 = db.query_row("SELECT coalesce(max(seq), 0) FROM findings", [], |row| {
@@ -218,16 +224,18 @@ fn sources(
         "SELECT is_watch, name, agent, incident, count(*), max(stored_at) FROM (
            SELECT false AS is_watch, agent, incident, stored_at,
              substr(json ->> 'detail', 7, instr(substr(json ->> 'detail', 7), '`') - 1) AS name
-           FROM findings WHERE seq > ?1
+           FROM findings WHERE seq > ?1 AND stored_at >= ?2 AND stored_at < ?3
              AND json ->> '$.model.provider' = 'offline' AND json ->> 'detail' LIKE 'Rule `%`%'
            UNION ALL
-           SELECT true, agent, incident, stored_at, json ->> 'title' FROM findings WHERE seq > ?1
+           SELECT true, agent, incident, stored_at, json ->> 'title' FROM findings
+           WHERE seq > ?1 AND stored_at >= ?2 AND stored_at < ?3
              AND json ->> '$.model.provider' = 'watchtower' AND json ->> '$.model.name' = 'watch'
          ) GROUP BY is_watch, name, agent, incident",
     )?;
     let mut known: BTreeMap<(bool, String, String), SourcePrecision> = BTreeMap::new();
     let mut counted = HashSet::new();
-    let mut rows = all.query([newest - MOST_FINDINGS])?;
+    let (start, end) = (sql::nanos(since), sql::nanos(until));
+    let mut rows = all.query([newest - MOST_FINDINGS, start, end])?;
     while let Some(row) = rows.next()? {
         let incident: i64 = row.get(3)?;
         let Some(outcome) = outcomes.get(&incident) else {

@@ -257,8 +257,26 @@ async fn precision_counts_what_users_decided() {
         [json!(["Errors above 5 %", "DevOps", 2, 2, 0, 1])]
     );
     assert_eq!(precision["more"], false);
-    for bad in ["0", "366", "x"] {
-        let path = format!("/api/precision?days={bad}");
+    // Within a range that has ended before, nothing; up to now, the same.
+    let ended = "since=2020-01-01T00:00:00Z&until=2020-02-01T00:00:00Z";
+    let earlier = harness.json(&format!("/api/precision?{ended}")).await;
+    for list in ["agents", "rules", "watches"] {
+        assert_eq!(earlier[list], json!([]), "{list}");
+        let open = format!(
+            "/api/precision?since={}",
+            precision["since"].as_str().unwrap()
+        );
+        assert_eq!(harness.json(&open).await[list], precision[list], "{list}");
+    }
+    for bad in [
+        "days=0",
+        "days=366",
+        "days=x",
+        "days=1&until=2020-02-01T00:00:00Z",
+        "since=2020-02-01T00:00:00Z&until=2020-01-01T00:00:00Z",
+        "since=yesterday",
+    ] {
+        let path = format!("/api/precision?{bad}");
         assert_eq!(
             harness.get(&path).await.status(),
             StatusCode::BAD_REQUEST,

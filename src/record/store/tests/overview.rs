@@ -272,6 +272,80 @@ fn groups_are_ordered_by_their_worst() {
     assert!(groups(&one, GroupKey::Stream).1);
 }
 
+/// Titles in an order, fetched in pages of one.
+fn titles_in(readers: &Readers, sort: Sort, ascending: bool) -> Vec<String> {
+    let mut query = IncidentQuery {
+        sort,
+        ascending,
+        limit: 1,
+        ..IncidentQuery::default()
+    };
+    let mut titles = Vec::new();
+    loop {
+        let page = readers.incidents(&query).unwrap();
+        titles.extend(page.items.into_iter().map(|one| one.title));
+        if page.next.is_none() {
+            return titles;
+        }
+        query.after = page.next;
+    }
+}
+
+#[test]
+fn pages_follow_each_other_in_every_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_writer, readers) = six(dir.path());
+    let all = IncidentQuery {
+        sort: Sort::LastSeen,
+        limit: 10,
+        ..IncidentQuery::default()
+    };
+    // By the time last seen, the newest first: a stable sort keeps that.
+    let newest = readers.incidents(&all).unwrap().items;
+    let text = |text: Option<&str>| text.unwrap_or_default().to_lowercase();
+    type Key = fn(&Incident, &dyn Fn(Option<&str>) -> String) -> (i64, String);
+    let orders: [(Sort, Key); 5] = [
+        (Sort::Severity, |one, _| {
+            (sql::badness(one.severity), String::new())
+        }),
+        (Sort::Settled, |one, _| {
+            (sql::badness(one.standing_severity()), String::new())
+        }),
+        (Sort::Title, |one, text| (0, text(Some(&one.title)))),
+        (Sort::Subject, |one, text| {
+            (0, text(one.subject().map(|entity| entity.value.as_str())))
+        }),
+        (Sort::Stream, |one, text| {
+            (0, text(Some(one.stream.as_str())))
+        }),
+    ];
+    for (sort, key) in orders {
+        let mut expected: Vec<_> = newest.iter().collect();
+        expected.sort_by_key(|one| key(one, &text));
+        let titles = |of: &[&Incident]| of.iter().map(|one| one.title.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            titles_in(&readers, sort, true),
+            titles(&expected),
+            "{sort:?}"
+        );
+        expected = newest.iter().collect();
+        expected.sort_by_key(|one| std::cmp::Reverse(key(one, &text)));
+        assert_eq!(
+            titles_in(&readers, sort, false),
+            titles(&expected),
+            "{sort:?}"
+        );
+    }
+    // Equal keys, of which there are many, are reversed as a whole.
+    for sort in [Sort::LastSeen, Sort::FirstSeen, Sort::Count] {
+        let mut ascending = titles_in(&readers, sort, true);
+        ascending.reverse();
+        assert_eq!(titles_in(&readers, sort, false), ascending, "{sort:?}");
+        assert_eq!(ascending.len(), SIX.len());
+    }
+    assert_eq!(titles_in(&readers, Sort::Owner, true).len(), SIX.len());
+}
+
 #[test]
 fn activity_counts_findings_and_names_the_picture() {
     let dir = tempfile::tempdir().unwrap();
