@@ -37,8 +37,10 @@ trap exit HUP TERM
 cd $(printf '%q' "$here")
 # Findings have panes of their own.
 export RUST_LOG="\${RUST_LOG:-warn,watchtower=info,rtc_dtls::handshake::handshake_message_client_hello=error}"
-$(printf '%q' "$watchtower") serve --ready-file '$run/ready' \
-  || { echo; echo 'The server failed; Enter closes.'; read -r _; }
+# Long lines are clipped, not wrapped; what it failed with is shown whole.
+printf '\033[?7l'
+$(printf '%q' "$watchtower") serve --ready-file '$run/ready' 2> >(tee '$run/errors' >&2) \
+  || { printf '\033[?7h\n'; cat '$run/errors'; echo 'The server failed; Enter closes.'; read -r _; }
 windows=\$(tac '$run/windows')
 rm -rf '$run'
 for window in \$windows; do tmux kill-window -t "\$window"; done

@@ -390,7 +390,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let app = PublishAuth::app(&connect.app.0);
         debug!(
             peer = %self.peer,
-            flash_ver = ?connect.flash_ver,
+            flash_ver = connect.flash_ver.as_deref(),
             properties = ?connect.properties,
             live = app.is_ok(),
             "RTMP connect"
@@ -439,7 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         info!(
             peer = %self.peer,
             stream = %name,
-            flash_ver = ?connect.flash_ver,
+            flash_ver = connect.flash_ver.as_deref(),
             properties = ?connect.properties,
             "RTMP publisher accepted"
         );
