@@ -6,12 +6,14 @@ import { copyButton } from './clipboard.js';
 import { known, question } from './dialog.js';
 import { at, el, fill, words } from './dom.js';
 import { ago, clock, counted, number, usd } from './format.js';
+import { inWords, sinceUntil } from './scope.js';
 import { done } from './toast.js';
 
 /** @import {AgentBlock, AgentsFile, Child, Edited, Precision, SourcePrecision} from './types' */
 
-/** Days that precision and cost are counted over. */
+/** Days that precision and cost are counted over, unless a range is chosen. */
 const DAYS = 30;
+const USUAL = `last ${DAYS} days`;
 
 /** @type {AgentsFile | null} */
 let file = null;
@@ -33,7 +35,7 @@ export function prepare(whenChanged) {
 export async function load() {
   const [settings, decided] = await Promise.all([
     /** @type {Promise<AgentsFile>} */ (ask('/api/agent-settings')),
-    /** @type {Promise<Precision>} */ (ask(`/api/precision?days=${DAYS}`)),
+    /** @type {Promise<Precision>} */ (ask(`/api/precision?${sinceUntil(`days=${DAYS}`)}`)),
   ]);
   [file, precision] = [settings, decided];
   draw(settings, decided);
@@ -50,7 +52,7 @@ function draw({ file: path, faults, unwritable, in_force, since, changes }, { ru
   fill(
     at('precision'),
     el('h2', {}, 'Rules'),
-    el('p', { class: 'quiet' }, `Offline rules of the last ${DAYS} days, by what users decided about their incidents.${more ? ' Older findings are not counted.' : ''}`),
+    el('p', { class: 'quiet' }, `Offline rules, ${inWords(USUAL)}, by what users decided about their incidents.${more ? ' Older findings are not counted.' : ''}`),
     sources('Rules', rules, 'No rule has reported anything yet'),
     el('h2', {}, 'Watches'),
     sources('Watches', watches, 'No watch has reported anything yet. A watch reports a number on a screen: [[watch]] in agents.toml.'),
@@ -81,7 +83,7 @@ export function figures(name) {
   if (!own) return null;
   const { incidents, right, false_positive, requests, micro_usd } = own;
   const decided = right + false_positive > 0 ? `precision ${share(right, false_positive)} (${number(right)} resolved, ${counted(false_positive, 'false positive')})` : 'none decided';
-  return el('p', { class: 'quiet', title: `Last ${DAYS} days` }, `${counted(incidents, 'incident')}, ${decided}`, requests > 0 && ` · ${counted(requests, 'request')}, ${usd(micro_usd)}`);
+  return el('p', { class: 'quiet', title: inWords(USUAL) }, `${counted(incidents, 'incident')}, ${decided}`, requests > 0 && ` · ${counted(requests, 'request')}, ${usd(micro_usd)}`);
 }
 
 /** Buttons of an analyst that is in the file. @param {string} name @returns {Child} */

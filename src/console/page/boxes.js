@@ -5,8 +5,10 @@ import { serverNow } from './api.js';
 import { Comparer } from './comparer.js';
 import { el, place } from './dom.js';
 import { hasPlaces, regionsOf } from './regions.js';
+import { freed, titled } from './titles.js';
 
 /** @import {Change, Place} from './comparison.js' */
+/** @import {Title} from './titles.js' */
 /** @import {Finding, Region} from './types' */
 
 /** Time in ms that a box is drawn in all. */
@@ -17,8 +19,6 @@ const FRESH = 60_000;
 const MOST = 24;
 /** Interval in ms at which old ones are removed. */
 const OFTEN = 500;
-/** Right edge in thousandths beyond which there is no room for a title beside a box. */
-const ROOM = 700;
 
 /**
  * @typedef {object} Marked
@@ -26,6 +26,7 @@ const ROOM = 700;
  * @property {number[]} bounds
  * @property {Place} place
  * @property {HTMLElement | null} box
+ * @property {Title | null} title Of the first box of a finding.
  * @property {number} since Time at which it was drawn.
  * @property {number} left Time in ms that it may still be drawn.
  */
@@ -85,7 +86,7 @@ export class Boxes {
     }
     const id = this.#next++;
     const seen = Uint8Array.from(luma.match(/../g) ?? [], (pair) => parseInt(pair, 16));
-    all.set(id, { finding, bounds, place: { id, area, columns, rows: seen.length / columns, seen }, box: null, since: 0, left: SHOWN_FOR });
+    all.set(id, { finding, bounds, place: { id, area, columns, rows: seen.length / columns, seen }, box: null, title: null, since: 0, left: SHOWN_FOR });
   }
 
   /** Keeps these and removes the others. @param {Map<number, Marked>} all */
@@ -94,8 +95,13 @@ export class Boxes {
     if (kept.size === this.#all.size && [...kept.keys()].every((id) => this.#all.has(id))) return;
     for (const [id, { box }] of this.#all) if (!kept.has(id)) box?.remove();
     this.#all = kept;
-    this.#comparer.set([...kept.values()].map((one) => one.place));
     this.#label();
+    this.#compare();
+  }
+
+  /** Compares the boxes that are kept, and the places of titles. */
+  #compare() {
+    this.#comparer.set([...this.#all.values()].flatMap(({ place, title }) => [place, ...(title?.strips ?? []).map((strip) => strip.place)]));
   }
 
   #expire() {
@@ -115,6 +121,7 @@ export class Boxes {
     const now = performance.now();
     for (const { id, alike } of changes) {
       const one = this.#all.get(id);
+      if (!one) this.#free(id, alike);
       if (!one || alike === (one.box !== null)) continue;
       if (alike) {
         one.since = now;
@@ -125,25 +132,36 @@ export class Boxes {
         one.box = null;
       }
     }
-    this.#label();
+    if (this.#label()) this.#compare();
+  }
+
+  /** A place of a title is blank, or is not any more. @param {number} id @param {boolean} isFree */
+  #free(id, isFree) {
+    for (const { title } of this.#all.values()) if (title?.strips.some(({ place }) => place.id === id)) freed(title, id, isFree);
   }
 
   /** @param {Marked} one */
   #draw(one) {
-    one.box = el('span', { class: one.bounds[3] > ROOM ? 'box late' : 'box', 'data-severity': one.finding.severity });
+    one.box = el('span', { class: 'box', 'data-severity': one.finding.severity });
     place(one.box, one.bounds);
     this.#layer.append(one.box);
   }
 
-  /** Shows the title on the first box of each finding. */
+  /** Gives the first box of each finding its title; true if a title has come or gone. */
   #label() {
     const labelled = new Set();
-    for (const { finding: { id, title }, box } of this.#all.values()) {
-      if (!box) continue;
-      if (labelled.has(id)) box.replaceChildren();
-      else if (!box.firstChild) box.append(el('b', { dir: 'auto' }, title));
-      labelled.add(id);
+    let changed = false;
+    for (const one of this.#all.values()) {
+      const { finding: { id, title }, box, bounds } = one;
+      const first = box !== null && !labelled.has(id);
+      if (first) labelled.add(id);
+      if (first ? one.title?.box === box : one.title === null) continue;
+      changed = true;
+      one.title = null;
+      box?.replaceChildren();
+      if (first && box) one.title = titled(box, title, bounds, this.#layer, () => this.#next++);
     }
+    return changed;
   }
 
   /** Aligns the layer with the picture, which may have letterbox bars. */
@@ -155,5 +173,8 @@ export class Boxes {
     Object.assign(this.#layer.style, {
       left: `${(clientWidth - width) / 2}px`, top: `${(clientHeight - height) / 2}px`, width: `${width}px`, height: `${height}px`,
     });
+    // Titles are as large as before, and so is no place for them.
+    for (const one of this.#all.values()) one.title = null;
+    if (this.#label()) this.#compare();
   }
 }

@@ -1,12 +1,12 @@
 // Comparison of places with the pictures of a video, one after the other.
 
-import { isAlike } from './likeness.js';
+import { isAlike, isBlank } from './likeness.js';
 
-/** @typedef {{id: number, area: number[], columns: number, rows: number, seen: Uint8Array}} Place */
+/** Place and what was seen there; null for one that is to be blank. @typedef {{id: number, area: number[], columns: number, rows: number, seen: Uint8Array | null}} Place */
 /** @typedef {{id: number, alike: boolean}} Change */
 /** @typedef {{place: Place, alike: boolean, since: number}} Compared */
 
-/** Interval in ms at which a place that is not alike is compared; one that is, is at every picture. */
+/** Interval in ms at which a place is compared; one that is alike, is at every picture. */
 const AGAIN = 400;
 
 export class Comparison {
@@ -31,7 +31,7 @@ export class Comparison {
    * @returns {Promise<Change[] | null>} Places that changed; null if it could not be read.
    */
   async look(read, now) {
-    const due = [...this.#all.values()].filter(({ alike, since }) => alike || now - since >= AGAIN);
+    const due = [...this.#all.values()].filter(({ place, alike, since }) => alike && place.seen || now - since >= AGAIN);
     if (due.length === 0) return [];
     const live = await read(due.map(({ place }) => place));
     if (live === null) return null;
@@ -40,7 +40,7 @@ export class Comparison {
     for (const [nth, one] of due.entries()) {
       one.since = now;
       const { id, seen, columns } = one.place;
-      const alike = isAlike(seen, live[nth], columns);
+      const alike = seen ? isAlike(seen, live[nth], columns) : isBlank(live[nth]);
       // Reset or removed meanwhile: the next picture tells.
       if (this.#all.get(id) !== one || alike === one.alike) continue;
       one.alike = alike;

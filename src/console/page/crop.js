@@ -2,6 +2,7 @@
 
 import { el } from './dom.js';
 import { ago, full } from './format.js';
+import { isRemote } from './health.js';
 import { hasPlaces, regionsOf } from './regions.js';
 import { enlargeable } from './viewer.js';
 
@@ -39,8 +40,12 @@ export function cropOf(finding) {
 }
 
 /** @param {Element} figure @param {Finding} finding @param {Regions} regions */
-function fillWith(figure, finding, { items, crop }) {
-  if (!crop) return;
+async function fillWith(figure, finding, { items, crop }) {
+  if (!crop) {
+    // Its picture is on another machine.
+    if (await isRemote(finding.agent)) figure.append(el('figcaption', { class: 'quiet' }, 'No picture: reported by a remote analyst'));
+    return;
+  }
   const { stream, severity, observed_at: seen_at } = finding;
   /** @type {Mark[]} */
   const marks = items.flatMap(({ box }) => within(box, crop.area)).map((bounds) => ({ bounds, severity, strong: true }));

@@ -4,6 +4,7 @@
 import { serverNow } from './api.js';
 import { SEVERITIES, at, el, refill } from './dom.js';
 import { number } from './format.js';
+import { drawHeads, usualOrder } from './heads.js';
 import { scopeParams, scopeRange, scopeStream } from './scope.js';
 import { standing } from './settled.js';
 
@@ -21,7 +22,7 @@ const ALWAYS = { severities: [...SEVERITIES].reverse(), status: ['new', 'acknowl
 /** Chips of a facet without "more". */
 const SHOWN = 6;
 /** Filters unless chosen otherwise. @type {Record<string, string>} */
-const USUAL = { severities: '', status: 'new,acknowledged', agent: '', owner: '', snoozed: 'false', sort: 'severity', group: '', pictures: '' };
+const USUAL = { severities: '', status: 'new,acknowledged', agent: '', owner: '', snoozed: 'false', sort: 'severity', order: '', group: '', pictures: '' };
 /** Value of the owner filter for those without one: an empty one is no filter. */
 const NOBODY = '-';
 
@@ -69,7 +70,7 @@ export class Filters {
   /** Those of the API, without the order. */
   get query() {
     const query = new URLSearchParams();
-    const { sort, group, pictures, owner, ...rest } = this.#values;
+    const { sort, order, group, pictures, owner, ...rest } = this.#values;
     for (const [name, value] of Object.entries(rest)) if (value) query.set(name, value);
     if (owner) query.set('owner', owner === NOBODY ? '' : owner);
     if (scopeStream()) query.set('stream', scopeStream());
@@ -81,6 +82,8 @@ export class Filters {
 
   /** The severity is as settled by the panel. */
   get sort() { return this.#values.sort === 'severity' ? 'settled_severity' : this.#values.sort; }
+  /** Direction of the order. */
+  get order() { return this.#values.order === 'asc' || this.#values.order === 'desc' ? this.#values.order : usualOrder(this.#values.sort); }
   /** `stream`, `subject` or empty. */
   get group() { return this.#values.group; }
   get pictures() { return this.#values.pictures === '1'; }
@@ -113,7 +116,10 @@ export class Filters {
   /** @param {HTMLInputElement | HTMLSelectElement} field */
   #choose(field) {
     const facet = FACETS.find(({ name }) => name === field.name);
-    if (field instanceof HTMLSelectElement) this.#values[field.name] = field.value;
+    if (field instanceof HTMLSelectElement) {
+      this.#values[field.name] = field.value;
+      if (field.name === 'sort') this.#values.order = '';
+    }
     else if (field.name === 'pictures') this.#values.pictures = field.checked ? '1' : '';
     else if (facet?.several) {
       const chosen = new Set(this.#values[field.name].split(',').filter(Boolean));
@@ -131,6 +137,12 @@ export class Filters {
       select.value = [...select.options].some(({ value }) => value === this.#values[name]) ? this.#values[name] : USUAL[name];
       this.#values[name] = select.value;
     }
+    drawHeads(this.#values.sort, this.order, (sort, order) => {
+      this.#values.sort = sort;
+      this.#values.order = order === usualOrder(sort) ? '' : order;
+      this.#draw();
+      this.#changed();
+    });
     /** @type {HTMLInputElement} */ (this.#form.elements.namedItem('pictures')).checked = this.pictures;
     refill(at('facets'), ...FACETS.map((facet) => this.#facet(facet)));
     const chosen = FACETS.filter(({ name }) => this.#values[name] !== USUAL[name]).map(({ name }) => this.#values[name].replaceAll(',', ', ').replace(NOBODY, 'nobody') || 'any status');

@@ -125,6 +125,7 @@ export class Groups {
     const query = this.#filters.query;
     query.set(this.#filters.group, name);
     query.set('sort', this.#filters.sort);
+    query.set('order', this.#filters.order);
     query.set('limit', String(PAGE));
     if (cursor) query.set('cursor', cursor);
     /** @type {List<Incident>} */

@@ -19,6 +19,10 @@ const WORSE = ['ok', 'idle', 'degraded', 'down'];
 
 /** @type {Health[]} */
 let parts = [];
+/** @type {() => void} */
+let tell = () => {};
+/** @type {Promise<void>} */
+const known = new Promise((resolve) => { tell = resolve; });
 let drawn = '';
 /** @type {() => void} */
 let changed = () => {};
@@ -33,6 +37,12 @@ export const stateWords = (detail) => detail.replace(/ \(os error \d+\)/g, '');
 /** Health of an analyst; undefined before it is known. @param {string} name */
 export const analystHealth = (name) => parts.find((part) => part.kind.endsWith('analyst') && part.name === name)?.health;
 
+/** True if an analyst runs elsewhere, once that is known: what it reports comes before its health. @param {string} name */
+export async function isRemote(name) {
+  await known;
+  return !parts.some((part) => part.kind === 'analyst' && part.name === name);
+}
+
 /** Requests the health, again and again while the page is seen. @param {() => void} whenChanged */
 export function watchHealth(whenChanged) {
   changed = whenChanged;
@@ -46,6 +56,7 @@ async function look() {
     /** @type {List<Health>} */
     const { items } = await ask('/api/health');
     parts = items;
+    tell();
   } catch {
     // The connection's own notice says so.
     return;

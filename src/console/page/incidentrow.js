@@ -32,6 +32,18 @@ export function subjectOf({ entities }) {
 /** Text of a cell, with its column for screen readers. @param {string} name @param {string} label @param {string} text */
 const cell = (name, label, text) => el('span', { class: `cell ${name}`, title: text }, text && el('span', { class: 'unseen' }, `${label} `), text && foreign(text));
 
+/** Place of a row's buttons, which only a row that is pointed at or has the focus has: most rows are scrolled by. @param {Element} row */
+const actsOf = (row) => row.querySelector('.acts');
+
+/** Gives a row its buttons, if it has none yet. @param {Element} row @param {Incident} incident */
+export function equip(row, incident) {
+  const acts = actsOf(row);
+  if (acts && acts.childElementCount === 0) acts.append(...rowActions(incident));
+}
+
+/** True for a row that has its buttons. @param {Element | undefined} row */
+export const isEquipped = (row) => (row ? actsOf(row)?.childElementCount ?? 0 : 0) > 0;
+
 /** @param {Incident} incident @param {{selected: boolean, current: boolean, parts: HTMLElement[]}} shown */
 export function incidentRow(incident, { selected, current, parts }) {
   const { id, title, status, count, agents, verdict, opinions, grounded, last_seen, owner, stream } = incident;
@@ -58,7 +70,7 @@ export function incidentRow(incident, { selected, current, parts }) {
     el('span', { class: 'cell total', title: counted(count, 'finding') }, `${number(count)}×`),
     ...parts.filter((part) => !part.classList.contains('still')),
     cell('analysts', 'by', agents.join(', ') + (spoken > 0 ? ` +${counted(spoken, 'opinion')}` : '')),
-    el('span', { class: 'acts' }, ...rowActions(incident)),
+    el('span', { class: 'acts' }),
   );
   if (current) row.setAttribute('aria-current', 'true');
   return row;

@@ -14,6 +14,16 @@ const WINDOW = 4;
 /** Greatest mean difference within a window, as a part of the contrast. */
 const DIFFERENT = 0.125;
 
+/** Greatest difference of luma between cells without text; a thin letter fills a cell by a fifth, and a dim one differs from its ground by 50. */
+const BLANK = 8;
+
+/** True if nothing is written there. @param {Uint8Array | Float32Array} live */
+export function isBlank(live) {
+  let [low, high] = [255, 0];
+  for (const luma of live) [low, high] = [Math.min(low, luma), Math.max(high, luma)];
+  return high - low <= BLANK;
+}
+
 /**
  * True if both show the same, whatever the range of their luma: as a whole and
  * in each window, so that one changed digit in a long line counts.

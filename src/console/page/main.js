@@ -80,9 +80,14 @@ async function route() {
   for (const name of VIEWS) at(name).hidden = name !== view;
   tiles.seen(view === 'live');
   entitle(view === 'live' ? 'Watchtower' : `Watchtower: ${at(view).getAttribute('aria-label')}`);
-  for (const link of document.querySelectorAll('#views a')) {
-    if (/** @type {HTMLElement} */ (link).dataset.view === view) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+  for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('#views a'))) {
+    if (link.dataset.view !== view) {
+      link.removeAttribute('aria-current');
+      continue;
+    }
+    link.setAttribute('aria-current', 'page');
+    // On a phone the views are wider than the screen.
+    if (turned) at('views').scrollLeft = link.offsetLeft - at('views').offsetLeft - (at('views').clientWidth - link.offsetWidth) / 2;
   }
   if (turned) say('');
   if (isLimited(view)) setScope(query);
@@ -97,7 +102,7 @@ async function route() {
       const filtered = triage.set(query);
       triage.at(id);
       await Promise.all([(turned || another || filtered) && triage.load(), id && showIncident(id)]);
-    } else if (view === 'panel' && turned) {
+    } else if (view === 'panel' && (turned || another)) {
       panel.draw();
       await Promise.all([panel.load(), loadAnalysts()]);
     } else if (view === 'setup') await Promise.all([showSetup(), showSubscriptions()]);
@@ -303,7 +308,12 @@ let shownSetup = '';
 
 /** @type {Agent[]} */
 let agents = [];
+let drawnAgents = '';
 const drawAgents = soon(() => {
+  // Counters change all the time, what is shown of them seldom.
+  const now = JSON.stringify(agents.filter(({ enabled }) => enabled).map(({ name, state }) => [name, stateWords(state), analystHealth(name)]));
+  if (now === drawnAgents) return;
+  drawnAgents = now;
   fill(at('agents'), ...agents.filter(({ enabled }) => enabled).map(({ name, state }) => el('li', { title: stateWords(state) }, dot(analystHealth(name) ?? 'idle'), ' ', el('b', {}, name), ` ${stateWords(state)}`)));
 });
 

@@ -6,6 +6,7 @@ import { at, el, fill, foreign, mark, refill, soon, toIncident } from './dom.js'
 import { clock, counted, modelName } from './format.js';
 import { analystHealth, dot, stateWords } from './health.js';
 import { opinionsOf, verdictOf } from './opinions.js';
+import { inScope, sinceUntil } from './scope.js';
 import { settledMark } from './settled.js';
 
 /** @import {Agent, Change, Child, Finding, Incident, List} from './types' */
@@ -22,6 +23,8 @@ export class Panel {
   /** @type {Map<string, Drawn>} */
   #discussions = new Map();
   #draw = soon(() => this.draw());
+  /** Number of the load: results of older ones are dropped. */
+  #loads = 0;
 
   /** @param {Agent[]} agents */
   agents(agents) {
@@ -31,6 +34,7 @@ export class Panel {
 
   /** @param {Finding} finding */
   finding(finding) {
+    if (!inScope(finding.observed_at)) return;
     const own = this.#findings.get(finding.agent) ?? [];
     if (own.some(({ id }) => id === finding.id)) return;
     own.push(finding);
@@ -41,23 +45,37 @@ export class Panel {
 
   /** @param {Pick<Change, 'incident'>} change */
   changed({ incident }) {
-    if (incident.opinions.length === 0) return;
+    if (incident.opinions.length === 0 || !inScope(incident.first_seen, incident.last_seen)) return;
     this.#exchanges.set(incident.id, incident);
     const newest = [...this.#exchanges.values()].sort((a, b) => Date.parse(b.last_seen) - Date.parse(a.last_seen));
     this.#exchanges = new Map(newest.slice(0, EXCHANGES).map((one) => [one.id, one]));
     this.#draw();
   }
 
+  /** Loads findings and discussions of the range. */
   async load() {
-    /** @type {List<Incident>} */
-    const { items } = await ask('/api/incidents?limit=200');
-    items.forEach((incident) => this.changed({ incident }));
+    const mine = ++this.#loads;
+    const within = sinceUntil('');
+    /** @type {List<Agent>} */
+    const { items: agents } = await ask('/api/agents');
+    const [incidents, ...findings] = await Promise.all([
+      /** @type {Promise<List<Incident>>} */ (ask(`/api/incidents?limit=200&${within}`)),
+      ...agents.map(({ name }) => /** @type {Promise<List<Finding>>} */ (ask(`/api/findings?limit=${LATEST}&agent=${encodeURIComponent(name)}&${within}`))),
+    ]);
+    if (mine !== this.#loads) return;
+    this.#findings.clear();
+    this.#exchanges.clear();
+    this.#agents = agents;
+    findings.forEach(({ items }) => items.forEach((finding) => this.finding(finding)));
+    incidents.items.forEach((incident) => this.changed({ incident }));
+    this.#draw();
   }
 
   draw() {
     if (at('panel').hidden) return;
     this.#columns = update(at('columns'), 'section', this.#columns, this.#agents.map((agent) => {
-      const latest = this.#findings.get(agent.name) ?? [];
+      // An open range moves on.
+      const latest = (this.#findings.get(agent.name) ?? []).filter(({ observed_at }) => inScope(observed_at));
       return [agent.name, JSON.stringify([agent, latest, analystHealth(agent.name), settingsOf(agent.name), figures(agent.name)?.textContent]), () => column(agent, latest)];
     }));
     for (const [name, { node }] of this.#columns) node.setAttribute('aria-label', name);

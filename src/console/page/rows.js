@@ -7,6 +7,12 @@ import { isPressed, keeping, released } from './dom.js';
 
 /** Rows drawn above and below the visible ones. */
 const AHEAD = 8;
+/** Time in ms that new rows may take of a frame with style, layout and paint, so that a task stays well under 50. */
+const BUDGET = 12;
+/** Most rows of a frame, whatever they took before. */
+const MOST = 60;
+/** Part of the newest frame in what a row is taken to cost: one frame alone may have been held up by something else. */
+const NEWEST = 0.3;
 
 /** @template {{id: string}} T */
 export class Rows {
@@ -17,12 +23,18 @@ export class Rows {
   /** @type {T[]} */ #items = [];
   /** @type {Map<string, {item: T, row: HTMLElement}>} */ #drawn = new Map();
   #height = 50;
+  /** Height that the list was given, in pixels. */
+  #length = -1;
   #waits = false;
+  /** Time in ms that a row takes, all in all, on this machine and at this moment. */
+  #cost = 1;
+  /** Messages arrive after the frame in which they are sent is painted. */
+  #painted = new MessageChannel();
 
   /**
    * @param {HTMLElement} scroller
    * @param {HTMLElement} list
-   * @param {(item: T) => HTMLElement} render
+   * @param {(item: T, before?: HTMLElement) => HTMLElement} render Makes a row, perhaps in place of one before.
    * @param {() => void} near Called when the end of the list is near.
    */
   constructor(scroller, list, render, near) {
@@ -31,7 +43,11 @@ export class Rows {
     this.#render = render;
     this.#near = near;
     scroller.addEventListener('scroll', () => this.draw(), { passive: true });
-    new ResizeObserver(() => this.draw()).observe(scroller);
+    this.#painted.port1.onmessage = ({ data }) => this.#learn(data);
+    new ResizeObserver(() => {
+      this.#measure();
+      this.draw();
+    }).observe(scroller);
   }
 
   get items() { return this.#items; }
@@ -39,6 +55,7 @@ export class Rows {
   /** @param {T[]} items */
   show(items) {
     this.#items = items;
+    this.#measure();
     this.#draw();
   }
 
@@ -49,8 +66,16 @@ export class Rows {
     requestAnimationFrame(async () => {
       await released();
       this.#waits = false;
-      this.#draw();
+      const began = performance.now();
+      const made = this.#draw();
+      if (made > 0) this.#painted.port2.postMessage({ began, made });
     });
+  }
+
+  /** Learns what the rows of a frame have cost. @param {{began: number, made: number}} frame */
+  #learn({ began, made }) {
+    const cost = (performance.now() - began) / made;
+    this.#cost += NEWEST * (Math.min(cost, BUDGET) - this.#cost);
   }
 
   /** Updates an item in place. @param {T} item */
@@ -69,7 +94,7 @@ export class Rows {
     }
     const drawn = this.#drawn.get(id);
     if (!drawn) return;
-    const row = this.#render(drawn.item);
+    const row = this.#render(drawn.item, drawn.row);
     exchange(drawn.row, row);
     drawn.row = row;
     this.#put(row, this.#items.findIndex((item) => item.id === id));
@@ -81,28 +106,34 @@ export class Rows {
     const { scrollTop, clientHeight } = this.#scroller;
     if (top < scrollTop) this.#scroller.scrollTop = top;
     else if (bottom > scrollTop + clientHeight) this.#scroller.scrollTop = bottom - clientHeight;
-    this.#draw();
+    this.#draw(place);
   }
 
-  #draw() {
+  /** Height of a row, which depends on the width of the page and on pictures: not read while scrolling, where it would cost a layout. */
+  #measure() {
     // Registered as a length, so that it is in pixels.
     this.#height = Math.max(1, parseFloat(getComputedStyle(this.#list).getPropertyValue('--row')));
-    this.#list.style.height = `${this.#items.length * this.#height}px`;
+  }
+
+  /** Draws the rows in sight; the number of those that were made. @param {number} [wanted] Row that is drawn first. */
+  #draw(wanted = -1) {
+    const length = this.#items.length * this.#height;
+    if (length !== this.#length) this.#list.style.height = `${length}px`;
+    this.#length = length;
     const { scrollTop, clientHeight } = this.#scroller;
-    const first = Math.max(0, Math.floor(scrollTop / this.#height) - AHEAD);
-    const last = Math.min(this.#items.length, Math.ceil((scrollTop + clientHeight) / this.#height) + AHEAD);
+    const [top, bottom] = [Math.floor(scrollTop / this.#height), Math.ceil((scrollTop + clientHeight) / this.#height)];
+    const first = Math.max(0, top - AHEAD);
+    const last = Math.min(this.#items.length, bottom + AHEAD);
+    const places = Array.from({ length: Math.max(0, last - first) }, (_, nth) => first + nth);
+    const isSeen = (/** @type {number} */ place) => place >= top && place < bottom;
+    // Those that are seen come first, and of them the one that is wanted.
+    const made = this.#renderSome([wanted, ...places.filter(isSeen), ...places.filter((place) => !isSeen(place))].filter((place) => place >= first && place < last));
     const seen = new Set();
     /** @type {Element | null} */ let before = null;
-    for (let place = first; place < last; place += 1) {
-      const item = this.#items[place];
-      seen.add(item.id);
-      let drawn = this.#drawn.get(item.id);
-      if (!drawn || drawn.item !== item) {
-        const row = this.#render(item);
-        if (drawn) exchange(drawn.row, row);
-        drawn = { item, row };
-        this.#drawn.set(item.id, drawn);
-      }
+    for (const place of places) {
+      const drawn = this.#drawn.get(this.#items[place].id);
+      if (!drawn) continue;
+      seen.add(this.#items[place].id);
       // In DOM order, for screen readers and the tab key.
       /** @type {ChildNode | null} */ const next = before ? before.nextSibling : this.#list.firstChild;
       if (drawn.row !== next) this.#list.insertBefore(drawn.row, next);
@@ -115,13 +146,36 @@ export class Rows {
       this.#drawn.delete(id);
     }
     if (last >= this.#items.length - 2 * AHEAD) this.#near();
+    return made;
+  }
+
+  /** Makes rows that are not drawn yet, as far as the time of a frame goes; their number. @param {number[]} places */
+  #renderSome(places) {
+    const most = Math.min(MOST, Math.max(1, Math.floor(BUDGET / this.#cost)));
+    let made = 0;
+    for (const place of places) {
+      const item = this.#items[place];
+      const drawn = this.#drawn.get(item.id);
+      if (drawn?.item === item) continue;
+      if (made >= most) {
+        this.draw();
+        break;
+      }
+      made += 1;
+      const row = this.#render(item, drawn?.row);
+      if (drawn) exchange(drawn.row, row);
+      this.#drawn.set(item.id, { item, row });
+    }
+    return made;
   }
 
   /** @param {HTMLElement} row @param {number} place */
   #put(row, place) {
-    row.style.transform = `translateY(${place * this.#height}px)`;
-    row.setAttribute('aria-posinset', String(place + 1));
-    row.setAttribute('aria-setsize', String(this.#items.length));
+    const [transform, count] = [`translateY(${place * this.#height}px)`, String(this.#items.length)];
+    if (row.style.transform !== transform) row.style.transform = transform;
+    const at = String(place + 1);
+    if (row.getAttribute('aria-posinset') !== at) row.setAttribute('aria-posinset', at);
+    if (row.getAttribute('aria-setsize') !== count) row.setAttribute('aria-setsize', count);
   }
 }
 

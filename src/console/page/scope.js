@@ -14,7 +14,7 @@ const LENGTHS = [
   ['8h', '8 hours', 480], ['24h', '24 hours', 1440], ['7d', '7 days', 10_080],
 ];
 /** Views that are limited; a view not named shows everything. */
-const LIMITED = ['incidents', 'search', 'history'];
+const LIMITED = ['incidents', 'panel', 'search', 'history'];
 /** Longest range that zooming out leads to; beyond it is any time. */
 const LONGEST = 90 * 24 * 60 * MINUTE;
 
@@ -37,6 +37,22 @@ export function scopeRange(usual = '') {
   const to = new Date(serverNow());
   return { from: new Date(to.getTime() - minutes * MINUTE), to, open: true };
 }
+
+/** True if something that lasted from one time to another was there within the range. @param {string} first @param {string} [last] */
+export function inScope(first, last = first) {
+  const range = scopeRange();
+  return !range || (Date.parse(last) >= Number(range.from) && (range.open || Date.parse(first) < Number(range.to)));
+}
+
+/** Parameters of the API for the range; those of `usual` for any time. @param {string} usual */
+export function sinceUntil(usual) {
+  const range = scopeRange();
+  if (!range) return usual;
+  return String(new URLSearchParams({ since: range.from.toISOString(), ...(range.open ? {} : { until: range.to.toISOString() }) }));
+}
+
+/** Range within a sentence; `usual` for any time. @param {string} usual */
+export const inWords = (usual) => (fixed || length ? name().replace('Last', 'last') : usual);
 
 /** Parameters of the URL. @returns {Record<string, string>} */
 export function scopeParams() {

@@ -223,7 +223,13 @@ export class Tiles {
 
   async #float() {
     if (document.pictureInPictureElement) await document.exitPictureInPicture().catch(() => {});
-    else await this.#main.video.requestPictureInPicture().catch(() => {});
+    else {
+      const { video } = this.#main;
+      // Played by the user: what autoplays without sound, the browser pauses
+      // once its view is left.
+      video.play().catch(() => {});
+      await video.requestPictureInPicture().catch(() => {});
+    }
     this.#play();
   }
 

@@ -11,7 +11,7 @@ import { Filters } from './filters.js';
 import { counted, fromField, number } from './format.js';
 import { Groups } from './groups.js';
 import { again, changedTo, titleOf, versionOf } from './incident.js';
-import { groupRow, incidentRow, isIncident, moreRow } from './incidentrow.js';
+import { equip, groupRow, incidentRow, isEquipped, isIncident, moreRow } from './incidentrow.js';
 import { Overview } from './overview.js';
 import { Rows } from './rows.js';
 import { SNOOZES } from './snooze.js';
@@ -53,7 +53,7 @@ export class Triage {
   constructor(open, say) {
     this.#open = open;
     this.#say = say;
-    this.#rows = new Rows(at('list'), at('triage'), (row) => this.#row(row), () => this.#more());
+    this.#rows = new Rows(at('list'), at('triage'), (row, before) => this.#row(row, before), () => this.#more());
     this.#filters = new Filters(() => {
       this.#open(at('incident').hidden ? '' : this.#current);
       this.reload();
@@ -79,6 +79,7 @@ export class Triage {
       event.preventDefault();
       /** @type {HTMLElement} */ (fold).click();
     });
+    for (const kind of ['pointerover', 'focusin']) at('triage').addEventListener(kind, ({ target }) => this.#equip(/** @type {HTMLElement} */ (target)));
     at('triage').addEventListener('focusin', (event) => {
       const id = /** @type {HTMLElement} */ (event.target).closest('li')?.dataset.id;
       // Keys act on what is shown, else on the row that the focus moved to. A
@@ -175,6 +176,7 @@ export class Triage {
     const query = this.#filters.query;
     query.set('limit', String(PAGE));
     query.set('sort', this.#filters.sort);
+    query.set('order', this.#filters.order);
     if (cursor) query.set('cursor', cursor);
     return ask(`/api/incidents?${query}`);
   }
@@ -508,11 +510,21 @@ export class Triage {
     this.#current = id;
   }
 
-  /** @param {ListRow} row */
-  #row(row) {
+  /** Gives the row of an element its buttons. @param {HTMLElement} inside */
+  #equip(inside) {
+    const row = inside.closest('li');
+    const incident = this.#incidents.find(({ id }) => id === row?.dataset.id);
+    if (row && incident) equip(row, incident);
+  }
+
+  /** @param {ListRow} row @param {HTMLElement} [before] */
+  #row(row, before) {
     const current = row.id === this.#current;
     if (!isIncident(row)) return 'group' in row ? groupRow(row, { current, by: this.#filters.group }) : moreRow(row, current);
     const parts = this.#sparks.parts(row.id, this.#filters.pictures);
-    return incidentRow(row, { selected: this.#selected.has(row.id), current, parts });
+    const made = incidentRow(row, { selected: this.#selected.has(row.id), current, parts });
+    // The focus may be on a button, and the pointer over it.
+    if (isEquipped(before)) equip(made, row);
+    return made;
   }
 }

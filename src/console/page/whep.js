@@ -10,7 +10,7 @@ const GAP = 5_000;
 // A connected peer that receives nothing, or nothing decodable, is a stall. The
 // server sends sender reports every 2.5 s even for a still screen.
 const STALL = 8_000;
-const LOOK = 1_000;
+const LOOK = 2_000;
 const PATIENCE = 10_000;
 
 export class Player extends EventTarget {

@@ -1,7 +1,11 @@
 //! Analysts added, changed, paused and removed, and a shift handed over: with a
 //! mouse alone, with the keyboard alone, and on a touch screen.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use watchtower::domain::finding::Finding;
+use watchtower::record::Record;
+use watchtower::record::settings::StoreSettings;
 
 use crate::common::chromium::Chromium;
 use crate::common::serve::{Setup, TestServer};
@@ -293,6 +297,57 @@ async fn analyst_is_muted_and_shift_handed_over_on_a_touch_screen() {
         .await;
     browser.until_true(10, changed).await;
     assert_eq!(browser.run(width).await, 390);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn analysts_are_those_of_the_range() {
+    let setup = Setup::new().agents(FILE);
+    let folder = setup.folder.path();
+    let (record, writer) = Record::open(
+        &folder.join("data"),
+        &folder.join("logs"),
+        &[],
+        &StoreSettings::default(),
+    )
+    .unwrap();
+    for (number, (title, age)) in [("Old banner", 30), ("New banner", 2)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut finding: Finding = serde_json::from_value(reported(number, title)).unwrap();
+        finding.agent = "Alpha".to_owned();
+        finding.observed_at = Timestamp::now() - SignedDuration::from_mins(age);
+        record.publish(finding).await.unwrap();
+    }
+    drop(record);
+    tokio::task::spawn_blocking(move || writer.join().unwrap())
+        .await
+        .unwrap();
+    let server = setup.start().await;
+    let browser = opened(&server, "/?view=panel").await;
+    let listed = "[...document.querySelectorAll('#columns section[aria-label=Alpha] ol a')].map((one) => one.textContent).join()";
+    let counted = "document.querySelector('#columns section[aria-label=Alpha]').innerText";
+    let shows = async |titles: &str, incidents: &str| {
+        browser
+            .until_true(
+                10,
+                &format!(
+                    "{listed} === {} && {counted}.includes({})",
+                    js(titles),
+                    js(incidents)
+                ),
+            )
+            .await;
+    };
+    shows("New banner,Old banner", "2 incidents").await;
+    browser.click("#range").await;
+    browser.click("#ranges [data-range='10m']").await;
+    shows("New banner", "1 incident,").await;
+    let words = "document.querySelector('#precision').innerText.includes('last 10 minutes')";
+    browser.until_true(5, words).await;
+    browser.run("history.back()").await;
+    shows("New banner,Old banner", "2 incidents").await;
     browser.close().await;
 }
 

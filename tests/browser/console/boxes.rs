@@ -9,7 +9,7 @@ use crate::common::chromium::Chromium;
 use crate::common::encoder::Encoder;
 use crate::common::gemini::{CannedReply, FakeGemini};
 use crate::common::serve::{Setup, TestServer};
-use crate::console::fixture::opened;
+use crate::console::fixture::{opened, quiet, report, reported};
 
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
 
@@ -209,5 +209,15 @@ async fn a_finding_is_marked_while_its_screen_stays_and_the_mark_goes_with_it() 
     browser.until_true(20, lost).await;
     let boxes = "document.querySelectorAll('.boxes .box').length";
     assert_eq!(browser.run(boxes).await, 0);
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_remote_finding_says_that_it_has_no_picture() {
+    let server = quiet().await;
+    let browser = opened(&server, "/").await;
+    report(&server, &reported(1, "Slow login")).await;
+    let said = "document.querySelector('#findings .crop figcaption')?.textContent === 'No picture: reported by a remote analyst'";
+    browser.until_true(20, said).await;
     browser.close().await;
 }

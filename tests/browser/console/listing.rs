@@ -284,3 +284,58 @@ async fn incidents_are_grouped_and_unfolded() {
     browser.until_true(10, &counted).await;
     browser.close().await;
 }
+
+/// Direction of the head of a column, as a screen reader hears it.
+async fn headed(browser: &Chromium, column: &str, direction: &str) {
+    let sorted = format!(
+        "document.querySelector('#heads .{column}').getAttribute('aria-sort') === '{direction}'"
+    );
+    browser.until_true(5, &sorted).await;
+}
+
+#[tokio::test]
+async fn list_is_sorted_by_the_head_of_a_column() {
+    let server = six().await;
+    let browser = opened(&server, "/?view=incidents").await;
+    browser.resize(1920, 1080).await;
+    let mut titles: Vec<_> = SIX.iter().map(|one| one[0]).collect();
+    titles.swap(0, 1);
+    shows(&browser, &titles).await;
+    headed(&browser, "worst", "descending").await;
+    headed(&browser, "naming", "none").await;
+    let mut by_title = titles.clone();
+    by_title.sort_unstable();
+    browser.click("#heads .naming button").await;
+    shows(&browser, &by_title).await;
+    headed(&browser, "naming", "ascending").await;
+    headed(&browser, "worst", "none").await;
+    // The focus stays on the head; Enter turns the order round.
+    browser.strike("Enter", false).await;
+    by_title.reverse();
+    shows(&browser, &by_title).await;
+    headed(&browser, "naming", "descending").await;
+    let address = "location.search";
+    assert_eq!(
+        browser.run(address).await,
+        "?view=incidents&sort=title&order=desc"
+    );
+    browser.run("location.reload()").await;
+    shows(&browser, &by_title).await;
+    headed(&browser, "naming", "descending").await;
+    // A new one is where its title belongs, once it is shown.
+    report(&server, &reported(90, "Cron job")).await;
+    browser
+        .until_true(10, "!document.querySelector('#fresh').hidden")
+        .await;
+    browser.click("#fresh").await;
+    by_title.push("Cron job");
+    by_title.sort_unstable_by(|one, other| other.cmp(one));
+    shows(&browser, &by_title).await;
+    // Without heads, by the button beside the choice.
+    browser.touch_screen(390, 844).await;
+    browser.tap("#order").await;
+    by_title.reverse();
+    shows(&browser, &by_title).await;
+    assert_eq!(browser.run(address).await, "?view=incidents&sort=title");
+    browser.close().await;
+}

@@ -281,3 +281,35 @@ async fn findings_are_those_of_what_is_shown_by_their_time() {
     listed(&by_time).await;
     browser.close().await;
 }
+
+#[tokio::test]
+async fn picture_in_picture_plays_on_in_other_views() {
+    let server = quiet().await;
+    let _publisher = Encoder::ffmpeg(&server.rtmp_url("live/team"), &["-s", "1280x720"]);
+    let browser = opened(&server, "/").await;
+    let plays = "document.querySelector('#state').dataset.is === 'live' && document.querySelector('#video').videoWidth > 0";
+    browser.until_true(30, plays).await;
+    browser.click("#pip").await;
+    let floats = "document.pictureInPictureElement?.id === 'video'";
+    browser.until_true(10, floats).await;
+    browser.strike("2", false).await;
+    // Longer than a view that was left stays connected.
+    browser.run("window.left = performance.now()").await;
+    browser
+        .until_true(20, "performance.now() > window.left + 10_000")
+        .await;
+    browser
+        .run("window.shown = document.querySelector('#video').currentTime")
+        .await;
+    let goes_on = "document.querySelector('#video').currentTime > window.shown && !document.querySelector('#video').paused";
+    browser.until_true(5, goes_on).await;
+    assert_eq!(browser.run(floats).await, true);
+    // Back, and ended by its key.
+    browser.strike("1", false).await;
+    browser.strike("p", false).await;
+    browser
+        .until_true(10, "document.pictureInPictureElement === null")
+        .await;
+    browser.until_true(10, plays).await;
+    browser.close().await;
+}
