@@ -292,6 +292,12 @@ impl Chromium {
         self.devtools("Input.dispatchKeyEvent", event).await;
     }
 
+    /// Inserts text where the focus is, as a keyboard on the screen does.
+    pub async fn insert(&self, text: &str) {
+        self.devtools("Input.insertText", json!({"text": text}))
+            .await;
+    }
+
     /// Middle of an element, once it is there and nothing is in front of it.
     async fn middle(&self, selector: &str) -> (f64, f64) {
         let place = format!(
@@ -317,6 +323,19 @@ impl Chromium {
             .await;
         let usage = self.devtools("Runtime.getHeapUsage", json!({})).await;
         usage["usedSize"].as_f64().expect("a number")
+    }
+
+    /// Seconds that the page's main thread has worked since this was first asked:
+    /// its own time, not what it waited for a core.
+    pub async fn main_thread(&self) -> f64 {
+        let domain = json!({"timeDomain": "threadTicks"});
+        self.devtools("Performance.enable", domain).await;
+        let found = self.devtools("Performance.getMetrics", json!({})).await;
+        let mut metrics = found["metrics"].as_array().into_iter().flatten();
+        let tasks = metrics.find(|one| one["name"] == "TaskDuration");
+        tasks
+            .and_then(|one| one["value"].as_f64())
+            .expect("a number")
     }
 
     /// Runs a command of the Chrome DevTools Protocol.

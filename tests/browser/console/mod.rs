@@ -32,4 +32,5 @@ mod tiles;
 mod time_range;
 mod times;
 mod waiting;
+mod walk;
 mod whip_calls;

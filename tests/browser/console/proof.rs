@@ -28,14 +28,14 @@ const ACCEPTED: &str = "Accepted password for admin from 203.0.113.45 port 51544
 const INVENTED: &str = "model exfiltration job started";
 
 /// Places of the lines, one below the other: 16 pixels high at 1080p, 24 apart.
-const ROWS: [[u16; 4]; 3] = [
+pub(crate) const ROWS: [[u16; 4]; 3] = [
     [300, 280, 315, 620],
     [322, 280, 337, 620],
     [344, 280, 359, 620],
 ];
 
 /// Still of a screen with bars for those lines.
-fn still(rows: &[[u16; 4]]) -> RedactedJpeg {
+pub(crate) fn still(rows: &[[u16; 4]]) -> RedactedJpeg {
     let (width, height) = (1920_u32, 1080_u32);
     let mut picture = Picture::grey(width, height);
     for [top, left, bottom, right] in rows {
@@ -51,7 +51,7 @@ fn still(rows: &[[u16; 4]]) -> RedactedJpeg {
     redacted.still().unwrap()
 }
 
-fn piece(quote: &str, bounds: Option<[u16; 4]>, grounded: bool) -> Evidence {
+pub(crate) fn piece(quote: &str, bounds: Option<[u16; 4]>, grounded: bool) -> Evidence {
     Evidence {
         quote: quote.to_owned(),
         bounds,
@@ -60,7 +60,11 @@ fn piece(quote: &str, bounds: Option<[u16; 4]>, grounded: bool) -> Evidence {
 }
 
 /// Finding on a still, with its evidence.
-fn publication(finding: Finding, still: &RedactedJpeg, evidence: Vec<Evidence>) -> Publication {
+pub(crate) fn publication(
+    finding: Finding,
+    still: &RedactedJpeg,
+    evidence: Vec<Evidence>,
+) -> Publication {
     let mut finding = finding;
     finding.frame.sha256 = still.sha256().to_owned();
     finding.evidence = evidence;

@@ -1,5 +1,5 @@
-//! Incidents of a time range: by mouse, keyboard and finger, by its length or by
-//! a brush over the histogram.
+//! Incidents of a time range: by its length, or by a brush over the histogram
+//! with mouse, keyboard and finger.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ async fn until_length(browser: &Chromium, length: &str) {
 }
 
 #[tokio::test]
-async fn last_ten_minutes_are_found_with_a_mouse_alone() {
+async fn range_is_that_of_the_views_and_of_the_link() {
     let server = five().await;
     let browser = opened(&server, "/").await;
     let offered = "document.querySelector('#range').checkVisibility()";
@@ -94,47 +94,6 @@ async fn last_ten_minutes_are_found_with_a_mouse_alone() {
     browser.click("#zoomout").await;
     browser.click("#zoomout").await;
     shows(&browser, &["Reverse shell", "Slow login", "Brute force"]).await;
-    browser.close().await;
-}
-
-#[tokio::test]
-async fn last_ten_minutes_are_found_with_the_keyboard_alone() {
-    let server = five().await;
-    let browser = opened(&server, "/").await;
-    browser.strike("2", false).await;
-    shows(&browser, &ALL).await;
-    browser.strike("t", false).await;
-    let focused = |range: &str| format!("document.activeElement.dataset.range === {}", js(range));
-    browser.until_true(5, &focused("")).await;
-    browser.strike("Tab", false).await;
-    browser.strike("Tab", false).await;
-    browser.until_true(5, &focused("10m")).await;
-    browser.strike("Enter", false).await;
-    shows(&browser, &RECENT).await;
-    until_length(&browser, "10m").await;
-    // Keys act on the list again.
-    browser.strike("j", false).await;
-    let current = "document.querySelector('#triage [aria-current] a').textContent";
-    assert_eq!(browser.run(current).await, "Brute force");
-    browser.close().await;
-}
-
-#[tokio::test]
-async fn last_ten_minutes_are_found_on_a_touch_screen() {
-    let server = five().await;
-    let browser = opened(&server, "/").await;
-    browser.touch_screen(390, 844).await;
-    browser.tap("#views [data-view=incidents]").await;
-    shows(&browser, &ALL).await;
-    // The list is what is seen first.
-    let top = "document.querySelector('#triage li').getBoundingClientRect().top";
-    let top = browser.run(top).await.as_f64().unwrap();
-    assert!(top < 0.36 * 844.0, "the first row is {top} pixels down");
-    browser.tap("#range").await;
-    browser.tap("#ranges [data-range='10m']").await;
-    shows(&browser, &RECENT).await;
-    let width = "document.documentElement.scrollWidth";
-    assert_eq!(browser.run(width).await, 390);
     browser.close().await;
 }
 
