@@ -116,8 +116,8 @@ export const toIncident = (id, title) => el('a', { href: `/?view=incidents&incid
 /** Delay in ms within which changes are drawn together. */
 const TOGETHER = 40;
 
-/** Wraps a draw function: calls within the delay are drawn once. @param {() => void} draw */
-export function soon(draw) {
+/** Wraps a draw function: calls within the delay are drawn once. @param {() => void} draw @param {number} [delay] */
+export function soon(draw, delay = TOGETHER) {
   let waits = false;
   return () => {
     if (waits) return;
@@ -126,7 +126,7 @@ export function soon(draw) {
     setTimeout(() => {
       waits = false;
       draw();
-    }, TOGETHER);
+    }, delay);
   };
 }
 

@@ -308,6 +308,8 @@ let shownSetup = '';
 
 /** @type {Agent[]} */
 let agents = [];
+/** Shortest interval in ms at which the states of analysts are drawn: they change at each picture. */
+const AGENTS_EVERY = 1000;
 let drawnAgents = '';
 const drawAgents = soon(() => {
   // Counters change all the time, what is shown of them seldom.
@@ -315,7 +317,7 @@ const drawAgents = soon(() => {
   if (now === drawnAgents) return;
   drawnAgents = now;
   fill(at('agents'), ...agents.filter(({ enabled }) => enabled).map(({ name, state }) => el('li', { title: stateWords(state) }, dot(analystHealth(name) ?? 'idle'), ' ', el('b', {}, name), ` ${stateWords(state)}`)));
-});
+}, AGENTS_EVERY);
 
 /** @param {Finding} finding */
 function showFinding(finding) {
