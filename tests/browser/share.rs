@@ -437,6 +437,8 @@ async fn page_and_dialog_pass_in_both_themes_and_sizes() {
     browser.resize(1366, 768).await;
     browser.click("#begin").await;
     says(&browser, "state", "sharing").await;
+    // Played by every viewer as it comes.
+    says(&browser, "quality", "H264").await;
     draw(&browser, "#ffffff", "password: hunter2-Kq8z").await;
     browser
         .until_true(20, "document.querySelector('#secrets').textContent !== ''")

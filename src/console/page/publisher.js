@@ -11,6 +11,8 @@ const PATIENCE = 10_000;
 /** Bits a second of the video at most: a screen of text at 1080p takes 1 to 3 Mb/s. */
 const MOST_BITS = 6_000_000;
 const MOST_FRAMES = 15;
+/** Codec unless another is wanted: every viewer plays it as it comes. Browsers offer VP8 first. */
+const USUAL = 'H264';
 
 /** Quality of what is sent. @typedef {{codec: string, width: number, height: number, frames: number, bits: number, lost: number, rtt: number, limited: string}} Quality */
 
@@ -33,7 +35,7 @@ export class Publisher extends EventTarget {
    * @param {string} stream
    * @param {() => string} token
    * @param {MediaStream} media
-   * @param {string | null} codec Preferred codec: H264, VP8, VP9 or AV1.
+   * @param {string | null} codec Preferred codec: VP8, VP9 or AV1 instead of H264.
    * @param {() => Promise<boolean>} isLive True while the stream has a publisher.
    */
   constructor(stream, token, media, codec, isLive) {
@@ -73,7 +75,7 @@ export class Publisher extends EventTarget {
       streams: [sent],
       sendEncodings: [{ maxBitrate: MOST_BITS, maxFramerate: MOST_FRAMES }],
     });
-    prefer(video, this.codec);
+    prefer(video, this.codec ?? USUAL);
     if (this.sound) connection.addTransceiver(this.sound, { direction: 'sendonly', streams: [sent] });
     try {
       await connection.setLocalDescription();
@@ -195,9 +197,9 @@ export class Publisher extends EventTarget {
   }
 }
 
-/** Offers a codec before the others. @param {RTCRtpTransceiver} transceiver @param {string | null} codec */
+/** Offers a codec before the others. @param {RTCRtpTransceiver} transceiver @param {string} codec */
 function prefer(transceiver, codec) {
   const all = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-  const isIt = (/** @type {{mimeType: string}} */ { mimeType }) => mimeType.toLowerCase() === `video/${codec?.toLowerCase()}`;
-  if (codec && all.some(isIt)) transceiver.setCodecPreferences([...all.filter(isIt), ...all.filter((one) => !isIt(one))]);
+  const isIt = (/** @type {{mimeType: string}} */ { mimeType }) => mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
+  if (all.some(isIt)) transceiver.setCodecPreferences([...all.filter(isIt), ...all.filter((one) => !isIt(one))]);
 }
