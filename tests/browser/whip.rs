@@ -294,3 +294,26 @@ async fn ice_is_restarted_while_the_picture_goes_on() {
     assert_eq!(seen["state"], "connected", "{seen:#}");
     publishing.browser.close().await;
 }
+
+#[tokio::test]
+async fn sound_reaches_a_viewer_untouched() {
+    let publishing = Publishing::open(Setup::new()).await;
+    let made = publishing.publish("team", "{ sound: true }").await;
+    assert_eq!(made["status"], 201, "{made}");
+    publishing.arrives(1280, 720).await;
+    assert_eq!(publishing.browser.run("watch()").await, 201);
+    // The tone has the full range, less what a slow machine conceals.
+    let mut heard = Value::Null;
+    for _ in 0..120 {
+        heard = publishing.browser.run("heard()").await;
+        let loud = heard["loudness"]
+            .as_f64()
+            .is_some_and(|level| (0.5..1.1).contains(&level));
+        if loud && heard["pictures"].as_f64() > Some(10.0) {
+            publishing.browser.close().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{heard}\n{}", publishing.server.output());
+}

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 
 import av
-from aiortc import RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
 
 WIDTH, HEIGHT = 960, 540
 BARS = [(200, 30, 30), (30, 160, 60), (40, 60, 200), (220, 200, 40), (190, 60, 190), (120, 120, 120)]
@@ -60,7 +60,9 @@ def difference(jpeg):
 async def main(server, stream, key, seconds):
     av.logging.set_level(av.logging.PANIC)
     connection = RTCPeerConnection()
-    connection.addTransceiver(Bars(), direction="sendonly")
+    transceiver = connection.addTransceiver(Bars(), direction="sendonly")
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == "video/H264"])
     await connection.setLocalDescription(await connection.createOffer())
     loop = asyncio.get_event_loop()
 

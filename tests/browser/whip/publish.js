@@ -24,7 +24,7 @@ window.draw = (canvas, count, busy) => {
 };
 
 window.publish = async (stream, key, options = {}) => {
-  const { width = 1280, height = 720, every = 40, codec = 'video/H264', port, simulcast, busy } = options;
+  const { width = 1280, height = 720, every = 40, codec = 'video/H264', port, simulcast, busy, sound } = options;
   const canvas = document.createElement('canvas');
   Object.assign(canvas, { width, height });
   let count = 0;
@@ -44,6 +44,14 @@ window.publish = async (stream, key, options = {}) => {
     ...codecs.filter(({ mimeType }) => mimeType.toLowerCase() === codec.toLowerCase()),
     ...codecs.filter(({ mimeType }) => auxiliary.test(mimeType)),
   ]);
+  if (sound) {
+    const context = new AudioContext();
+    const tone = new OscillatorNode(context, { frequency: 440 });
+    const output = new MediaStreamAudioDestinationNode(context);
+    tone.connect(output).context.resume();
+    tone.start();
+    connection.addTransceiver(output.stream.getAudioTracks()[0], { direction: 'sendonly' });
+  }
   await connection.setLocalDescription();
   const { sdp } = connection.localDescription;
   const response = await fetch(`/whip/${stream}`, {
@@ -79,6 +87,37 @@ window.restart = async () => {
   const sdp = answer.replace(/^a=ice-ufrag:.*$/gm, value('a=ice-ufrag:')).replace(/^a=ice-pwd:.*$/gm, value('a=ice-pwd:'));
   await connection.setRemoteDescription({ type: 'answer', sdp });
   return { status: 200 };
+};
+
+// Watches the stream by WHEP.
+window.watch = async () => {
+  window.viewer = new RTCPeerConnection();
+  for (const kind of ['video', 'audio']) viewer.addTransceiver(kind, { direction: 'recvonly' });
+  viewer.ontrack = ({ streams: [stream] }) => {
+    const video = document.createElement('video');
+    Object.assign(video, { srcObject: stream, autoplay: true });
+    document.body.append(video);
+  };
+  await viewer.setLocalDescription();
+  const response = await fetch(`/whep/${publishing.stream}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/sdp' },
+    body: viewer.localDescription.sdp,
+  });
+  const sdp = await response.text();
+  if (response.status === 201) await viewer.setRemoteDescription({ type: 'answer', sdp });
+  return response.status;
+};
+
+// Level of what the viewer hears, on average, and its pictures.
+window.heard = async () => {
+  const seen = {};
+  for (const report of (await viewer.getStats()).values()) {
+    if (report.type !== 'inbound-rtp') continue;
+    if (report.kind === 'video') seen.pictures = report.framesDecoded;
+    else seen.loudness = Math.sqrt(report.totalAudioEnergy / report.totalSamplesDuration);
+  }
+  return seen;
 };
 
 // Statistics of what is sent.
