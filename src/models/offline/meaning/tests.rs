@@ -36,6 +36,8 @@ fn short_texts_have_a_state_a_level_or_a_lifecycle() {
         ),
         ("Not ready", Some((Strength::Status, Severity::High))),
         ("Warning", Some((Strength::Weak, Severity::Medium))),
+        ("No connection", Some((Strength::Status, Severity::High))),
+        ("No connections lost", None),
         ("Failed: 0", None),
         ("No failed", None),
         ("not degraded", None),
