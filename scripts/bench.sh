@@ -13,7 +13,7 @@
 #   scripts/bench.sh rules [PICTURE...]
 #                               layout and offline analysts on 1080p screens
 #   scripts/bench.sh seeing     scripted screencasts: findings, and data sent to models
-#   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents
+#   scripts/bench.sh console    event streams to 200 listeners, first load, 10,000 incidents, Live
 #   scripts/bench.sh sinks      a spool that drains to a file and to rsyslog
 #   scripts/bench.sh streams N  the sample looped on N streams (6): change to finding, CPU
 #   scripts/bench.sh record     a database at its size limit, plus a day's work

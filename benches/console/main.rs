@@ -9,6 +9,7 @@
 //! - `page`: what a first load transfers, how long until it can be used, and
 //!   how long until a finding shows, in headless Chromium.
 //! - `scroll`: 10,000 incidents, scrolled from top to end; the longest tasks.
+//! - `live`: half a minute of the sample in Live; the time of the main thread.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 #[path = "../../tests/common/chromium.rs"]
@@ -33,5 +34,8 @@ fn main() {
     }
     if runs("scroll") {
         runtime.block_on(page::scroll());
+    }
+    if runs("live") {
+        runtime.block_on(page::live());
     }
 }

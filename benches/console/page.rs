@@ -123,6 +123,47 @@ pub(crate) async fn scroll() {
     browser.close().await;
 }
 
+/// Seconds of Live that are measured.
+const WATCHED: u64 = 30;
+
+pub(crate) async fn live() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let analysts = std::fs::read_to_string(root.join("agents.toml")).unwrap();
+    let nobody = "[model]\nprovider = \"offline\"\n".to_owned();
+    println!("live: main thread in {WATCHED} s of the sample at 1920x1080");
+    for (what, agents) in [
+        ("alone", nobody),
+        ("with findings and boxes compared", analysts),
+    ] {
+        let server = ServerProcess::with(&agents).await;
+        let mut publisher = tokio::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i"])
+            .arg(root.join("demo/demo.mp4"))
+            .args(["-c", "copy", "-f", "flv"])
+            .arg(format!("{}/live/demo", server.rtmp))
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let browser = Chromium::start().await;
+        browser.resize(1920, 1080).await;
+        browser.open(&format!("{}/", server.base)).await;
+        browser
+            .until_true(30, "document.querySelector('video').videoWidth > 0")
+            .await;
+        if agents.contains("[[agent]]") {
+            let boxed = "document.querySelector('#boxes .box') !== null";
+            browser.until_true(120, boxed).await;
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = browser.main_thread().await;
+        tokio::time::sleep(Duration::from_secs(WATCHED)).await;
+        let spent = browser.main_thread().await - before;
+        println!("  {what}: {spent:.2} s");
+        browser.close().await;
+        let _ = publisher.kill().await;
+    }
+}
+
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_default()
 }

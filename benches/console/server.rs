@@ -9,6 +9,8 @@ use tokio::process::{Child, Command};
 
 pub(crate) struct ServerProcess {
     pub(crate) base: String,
+    /// Where publishers connect: `rtmp://127.0.0.1:1935`.
+    pub(crate) rtmp: String,
     pub(crate) client: reqwest::Client,
     child: Child,
     _folder: tempfile::TempDir,
@@ -16,8 +18,14 @@ pub(crate) struct ServerProcess {
 
 impl ServerProcess {
     pub(crate) async fn start() -> Self {
+        Self::with("[model]\nprovider = \"offline\"\n").await
+    }
+
+    /// Server with these analysts.
+    pub(crate) async fn with(agents: &str) -> Self {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let models = std::env::var_os("WATCHTOWER_MODELS").map_or(root.join("models"), Into::into);
         let folder = tempfile::tempdir().unwrap();
-        let agents = "[model]\nprovider = \"offline\"\n";
         std::fs::write(folder.path().join("agents.toml"), agents).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_watchtower"))
             .arg("serve")
@@ -26,6 +34,7 @@ impl ServerProcess {
             .env("WATCHTOWER_RTMP", "127.0.0.1:0")
             .env("WATCHTOWER_HTTP", "127.0.0.1:0")
             .env("WATCHTOWER_WEBRTC", "127.0.0.1:0")
+            .env("WATCHTOWER_MODELS", models)
             .env("NO_COLOR", "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -33,15 +42,18 @@ impl ServerProcess {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let base = loop {
+        let (mut http, mut rtmp) = (None, None);
+        while http.is_none() || rtmp.is_none() {
             let line = lines.next_line().await.unwrap().expect("it starts");
-            if let Some((_, address)) = line.split_once("HTTP listening on ") {
-                break address.to_owned();
-            }
-        };
+            let said = |what: &str| Some(line.split_once(what)?.1.trim().to_owned());
+            http = http.or_else(|| said("HTTP listening on "));
+            rtmp = rtmp.or_else(|| said("RTMP listening on "));
+        }
+        let (base, rtmp) = (http.unwrap(), rtmp.unwrap());
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Self {
             base,
+            rtmp: format!("rtmp://{}", rtmp.trim_start_matches("rtmp://")),
             client: watchtower::base::http_client::plain()
                 .no_proxy()
                 .build()
