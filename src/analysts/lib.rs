@@ -48,6 +48,7 @@ use panel::{PanelQueue, PanelRunner};
 use watchtower_base::backoff::Backoff;
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::Severity;
+use watchtower_media::audio_bus::AudioBus;
 use watchtower_models::language::AnswerLanguage;
 use watchtower_record::Record;
 use watchtower_screen::frame::Frame;
@@ -114,6 +115,8 @@ pub struct AgentContext {
     pub board: AgentBoard,
     pub metrics: Arc<AnalystMetrics>,
     pub budget: Budget,
+    /// Sound of the streams.
+    pub audio: AudioBus,
 }
 
 /// Runs the analysts until `shutdown`, which cancels requests in flight. An
@@ -136,6 +139,8 @@ pub async fn run(
     let mut at_work: Vec<(AgentSpec, CancellationToken)> = Vec::new();
     loop {
         let members = Arc::clone(&agents.borrow_and_update().members);
+        let hears = members.iter().any(|member| member.chain.first().hears);
+        context.audio.keep_recent(hears);
         at_work.retain(|(member, leaving)| {
             let stays = members.iter().any(|other| other == member);
             if !stays {

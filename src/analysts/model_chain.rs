@@ -25,6 +25,8 @@ pub struct ChainLink {
     /// Shared by all models of one quota; `None` for a model without a quota.
     pub governor: Option<Arc<Governor>>,
     pub policy: Policy,
+    /// Flag: it gets the sound of a stream, too.
+    pub hears: bool,
 }
 
 impl ChainLink {

@@ -22,7 +22,7 @@ use watchtower_models::gemini::{Gemini, GeminiSettings};
 use watchtower_models::model::{Model, Persona};
 use watchtower_models::offline::{Offline, Rules};
 use watchtower_models::openai::{OpenAi, OpenAiSettings};
-use watchtower_models::settings::{Provider, Thinking};
+use watchtower_models::settings::{ModelName, Provider, Thinking};
 use watchtower_record::Record;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::metrics::ScreenMetrics;
@@ -154,6 +154,7 @@ impl AgentFactory {
             ),
             governor: None,
             policy: self.models.policy(Provider::Offline),
+            hears: false,
         };
         Ok(AgentSpec {
             chain: ModelChain::new(link, Vec::new(), Priority::Normal),
@@ -188,6 +189,7 @@ impl AgentFactory {
             model,
             governor: Some(governor),
             policy,
+            hears: false,
         };
         // Analysts come first: when the budget runs short, questions are
         // answered by search.
@@ -336,8 +338,17 @@ impl ModelFactory {
         let links = models.iter().map(|model| self.link(agent, model));
         let mut links = links.collect::<anyhow::Result<Vec<_>>>()?;
         let fallback = links.split_off(1);
-        let first = links.remove(0);
+        let mut first = links.remove(0);
+        first.hears = self.hears(&models[0]);
         Ok(ModelChain::new(first, fallback, agent.priority))
+    }
+
+    /// True for the model that sound was allowed for: that of `[model]`, not one
+    /// of an analyst's own, nor a fallback.
+    fn hears(&self, model: &(Provider, String)) -> bool {
+        let config = &self.config.panel.model;
+        let chosen = ModelName::of(self.config.default_provider(), &config.name);
+        config.audio && model.0.hears() && *model == chosen
     }
 
     fn link(
@@ -352,6 +363,7 @@ impl ModelFactory {
                 model: Arc::new(Offline::new(rules, &agent.persona).among(&self.names())),
                 governor: None,
                 policy,
+                hears: false,
             });
         }
         let thinking = agent.thinking.or(self.config.panel.model.thinking);
@@ -360,6 +372,7 @@ impl ModelFactory {
             model,
             governor: Some(governor),
             policy,
+            hears: false,
         })
     }
 

@@ -14,7 +14,8 @@ use watchtower_analysts::settings::FrameDemand;
 use watchtower_base::stream_name::StreamName;
 use watchtower_codec as codec;
 use watchtower_codec::metrics::CodecMetrics;
-use watchtower_codec::{DecodeEnd, Decoder};
+use watchtower_codec::{DecodeEnd, Decoder, LoudnessMeter};
+use watchtower_media::audio_bus::AudioBus;
 use watchtower_media::hub::StreamHub;
 use watchtower_screen::frames::FrameBus;
 
@@ -27,6 +28,7 @@ pub(super) async fn run(
     frames: FrameBus,
     streams: Gauge,
     metrics: Arc<CodecMetrics>,
+    audio: AudioBus,
     mut demand: watch::Receiver<FrameDemand>,
     sources: CancellationToken,
 ) {
@@ -55,6 +57,7 @@ pub(super) async fn run(
                     hub.clone(),
                     frames.clone(),
                     Arc::clone(&metrics),
+                    audio.clone(),
                     fastest.subscribe(),
                     demand.clone(),
                 );
@@ -83,12 +86,21 @@ async fn decode(
     hub: StreamHub,
     frames: FrameBus,
     metrics: Arc<CodecMetrics>,
+    audio: AudioBus,
     fastest: watch::Receiver<Duration>,
     mut demand: watch::Receiver<FrameDemand>,
 ) -> StreamName {
     let Some(subscriber) = hub.subscribe(&name) else {
         return name;
     };
+    let sound = hub
+        .listen(&name)
+        .map(|subscriber| LoudnessMeter::start(subscriber, &audio));
+    // Until the stream ends, or has no consumer.
+    let _sound = sound.transpose().unwrap_or_else(|error| {
+        tracing::error!(stream = %name, %error, "failed to start a loudness meter");
+        None
+    });
     let publisher = frames.open(&name, codec::encode_jpeg);
     let ended = match Decoder::start(subscriber, publisher, metrics, fastest) {
         Ok(mut decoder) => tokio::select! {

@@ -19,6 +19,7 @@ use watchtower_analysts::settings::{AgentConfig, Panel};
 use watchtower_analysts::{AgentContext, AgentSet};
 use watchtower_base::bearer::{Bearer, address, shown};
 use watchtower_base::stream_name::StreamName;
+use watchtower_media::audio_bus::AudioBus;
 use watchtower_media::hub::StreamHub;
 use watchtower_playback::client::{ClientSettings, WhepClient};
 use watchtower_record::Record;
@@ -103,6 +104,8 @@ pub(crate) async fn run(
         board,
         metrics,
         budget: factory.budget().clone(),
+        // Video alone is received.
+        audio: AudioBus::default(),
     };
     // The sender is kept until the end: nothing is reloaded here.
     let (_keep, demand) = watch::channel(config.panel.frame_demand());
@@ -125,6 +128,7 @@ pub(crate) async fn run(
             frames,
             Gauge::default(),
             Arc::default(),
+            AudioBus::default(),
             demand,
             sources.clone(),
         )),

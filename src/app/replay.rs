@@ -20,6 +20,7 @@ use watchtower_codec as codec;
 use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::Finding;
 use watchtower_media::MediaTime;
+use watchtower_media::audio_bus::AudioBus;
 use watchtower_models::cassette::{Cassette, Recording, RecordingFile};
 use watchtower_models::model::{FramePolicy, Model};
 use watchtower_models::token_counter::TokenCounter;
@@ -172,6 +173,7 @@ async fn run(
         board: board.clone(),
         metrics: Arc::default(),
         budget,
+        audio: AudioBus::default(),
     };
     let mut receiver = findings.subscribe();
     let mut run = ReplayResult {
@@ -309,11 +311,13 @@ fn on_tape(
                 model,
                 governor,
                 policy,
+                hears,
             } = member.chain.first().clone();
             let link = ChainLink {
                 model: Arc::new(Recording::new(model, Arc::clone(&tape))),
                 governor,
                 policy,
+                hears,
             };
             member.chain = ModelChain::new(link, Vec::new(), member.config.priority);
         }
@@ -346,6 +350,7 @@ fn alone(model: Arc<dyn Model>, policy: Policy) -> ModelChain {
         model,
         governor: None,
         policy,
+        hears: false,
     };
     ModelChain::new(link, Vec::new(), Priority::Normal)
 }

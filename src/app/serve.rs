@@ -33,6 +33,7 @@ use watchtower_domain::agent_status::AgentBoard;
 use watchtower_domain::finding::WATCHTOWER;
 use watchtower_domain::sink_status::SinkBoard;
 use watchtower_ingest as ingest;
+use watchtower_media::audio_bus::AudioBus;
 use watchtower_media::hub::StreamHub;
 use watchtower_media::hub::renditions::Renditions;
 use watchtower_playback as playback;
@@ -238,12 +239,14 @@ impl App {
         let ready = Arc::new(AtomicBool::new(true));
         let board = self.board;
         let redact_at_home = (self.config.panel.model.redact).at_home(self.reader.is_some());
+        let audio = AudioBus::default();
         let context = AgentContext {
             frames: self.frames.clone(),
             findings: self.findings.clone(),
             board: board.clone(),
             metrics: Arc::clone(&self.metrics.analysts),
             budget: self.factory.budget().clone(),
+            audio: audio.clone(),
         };
         let (agents_file, agents_file_requests) = AgentsFileHandle::new();
         let console = ConsoleState {
@@ -367,6 +370,7 @@ impl App {
                 self.frames,
                 self.metrics.streams,
                 self.metrics.codec,
+                audio,
                 frames_wanted,
                 sources.clone(),
             )),

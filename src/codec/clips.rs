@@ -10,7 +10,9 @@ use ffmpeg_next as ff;
 
 use watchtower_media::codec::config_record::parse_config;
 use watchtower_media::codec::vpx::VpxReader;
-use watchtower_media::{AccessUnit, MediaTime, Playback, VideoCodec, VideoConfig};
+use watchtower_media::{
+    AccessUnit, AudioCodec, AudioUnit, MediaTime, Playback, VideoCodec, VideoConfig,
+};
 
 /// Runs `ffmpeg <args> <out>`.
 pub(super) fn make(args: &str, out: &Path) {
@@ -53,6 +55,39 @@ pub(super) fn web_units(source: &str, codec: VideoCodec, options: &str) -> Vec<A
     let units = read(&path);
     assert_eq!(units[0].config.codec, codec);
     units
+}
+
+/// Units of a generated sound.
+pub(super) fn sound(source: &str, codec: AudioCodec) -> Vec<AudioUnit> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (name, encoder) = match codec {
+        AudioCodec::Aac => ("clip.mp4", "aac -b:a 192k"),
+        AudioCodec::Opus => ("clip.ogg", "libopus -b:a 128k"),
+    };
+    let path = folder.path().join(name);
+    make(&format!("-f lavfi -i {source} -c:a {encoder}"), &path);
+    read_sound(&path, codec)
+}
+
+/// Units of the sound of a file.
+pub(super) fn read_sound(path: &Path, codec: AudioCodec) -> Vec<AudioUnit> {
+    super::init();
+    let mut input = ff::format::input(path).expect("a media file");
+    let stream = input.streams().best(ff::media::Type::Audio).expect("sound");
+    let time_base = stream.time_base();
+    let (config, ..) = extradata(&stream.parameters());
+    let unit = |(_, packet): (_, ff::Packet)| {
+        use ff::Rescale;
+        let ticks = packet.pts().expect("a timestamp");
+        AudioUnit {
+            // Rounded to whole milliseconds, as in RTMP.
+            pts: MediaTime::from_ms(ticks.rescale(time_base, (1, 1000))),
+            codec,
+            config: config.clone(),
+            data: Bytes::copy_from_slice(packet.data().expect("a payload")),
+        }
+    };
+    input.packets().map(unit).collect()
 }
 
 /// Units of the video of a file.
@@ -99,20 +134,7 @@ pub(super) fn read(path: &Path) -> Vec<AccessUnit> {
 
 fn config_of(stream: &ff::format::stream::Stream<'_>) -> VideoConfig {
     let parameters = stream.parameters();
-    // SAFETY: the parameters belong to the open input; extradata is
-    // `extradata_size` bytes long, and null without any.
-    let (record, width, height) = unsafe {
-        let parameters = parameters.as_ptr();
-        let size = usize::try_from((*parameters).extradata_size).expect("a size");
-        let record = match size {
-            0 => Bytes::new(),
-            size => {
-                Bytes::copy_from_slice(std::slice::from_raw_parts((*parameters).extradata, size))
-            }
-        };
-        let (width, height) = ((*parameters).width, (*parameters).height);
-        (record, width.unsigned_abs(), height.unsigned_abs())
-    };
+    let (record, width, height) = extradata(&parameters);
     if parameters.id() == ff::codec::Id::AV1 {
         return parse_config(VideoCodec::Av1, &record).expect("a record");
     }
@@ -136,4 +158,22 @@ pub(super) fn shifted(units: &[AccessUnit], by: MediaTime) -> Vec<AccessUnit> {
         unit.dts.0 += by.0;
     }
     units
+}
+
+/// Out-of-band header, width and height.
+fn extradata(parameters: &ff::codec::Parameters) -> (Bytes, u32, u32) {
+    // SAFETY: the parameters are alive; extradata is `extradata_size` bytes
+    // long, and null without any.
+    unsafe {
+        let parameters = parameters.as_ptr();
+        let size = usize::try_from((*parameters).extradata_size).expect("a size");
+        let record = match size {
+            0 => Bytes::new(),
+            size => {
+                Bytes::copy_from_slice(std::slice::from_raw_parts((*parameters).extradata, size))
+            }
+        };
+        let (width, height) = ((*parameters).width, (*parameters).height);
+        (record, width.unsigned_abs(), height.unsigned_abs())
+    }
 }

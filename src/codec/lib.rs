@@ -17,12 +17,14 @@
 //! FFmpeg's own log is silenced: it would bypass ours on stderr, and its lines
 //! contain URLs with keys. Relevant errors are returned.
 
+mod audio;
 mod colour;
 mod convert;
 mod decode;
 mod decode_policy;
 mod file_source;
 mod jpeg;
+mod loudness;
 pub mod metrics;
 mod publish;
 mod session;
@@ -39,11 +41,12 @@ use std::sync::Once;
 
 use ffmpeg_next as ff;
 
-use watchtower_media::VideoCodec;
+use watchtower_media::{AudioCodec, VideoCodec};
 
 pub use crate::file_source::{FileSourceError, RECORDED_AT, pictures};
 pub use decode::{DecodeEnd, Decoder, DecoderOpenError};
 pub use jpeg::encode_jpeg;
+pub use loudness::LoudnessMeter;
 pub use publish::{FilePublishError, PublishSummary, UrlError, publish};
 pub use still::{PictureFileError, read_picture};
 pub use transcode::supply;
@@ -74,7 +77,11 @@ pub fn capabilities() -> Vec<(&'static str, bool)> {
         ("av1 decoder", video::decoder_of(VideoCodec::Av1).is_some()),
         ("vp8 decoder", video::decoder_of(VideoCodec::Vp8).is_some()),
         ("vp9 decoder", video::decoder_of(VideoCodec::Vp9).is_some()),
-        ("aac decoder", ff::decoder::find(Id::AAC).is_some()),
+        ("aac decoder", audio::decoder_of(AudioCodec::Aac).is_some()),
+        (
+            "opus decoder",
+            audio::decoder_of(AudioCodec::Opus).is_some(),
+        ),
         ("mjpeg encoder", ff::encoder::find(Id::MJPEG).is_some()),
         ("opus encoder", ff::encoder::find(Id::OPUS).is_some()),
         (

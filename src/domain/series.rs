@@ -25,10 +25,12 @@ pub enum Unit {
     Usd,
     Eur,
     Gbp,
+    /// Loudness (EBU R 128).
+    Lufs,
 }
 
 impl Unit {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::None,
         Self::Percent,
         Self::Seconds,
@@ -38,6 +40,7 @@ impl Unit {
         Self::Usd,
         Self::Eur,
         Self::Gbp,
+        Self::Lufs,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +54,7 @@ impl Unit {
             Self::Usd => "usd",
             Self::Eur => "eur",
             Self::Gbp => "gbp",
+            Self::Lufs => "lufs",
         }
     }
 
@@ -89,6 +93,7 @@ impl fmt::Display for Quantity {
             Unit::Usd => write!(f, "${}", short(value)),
             Unit::Eur => write!(f, "€{}", short(value)),
             Unit::Gbp => write!(f, "£{}", short(value)),
+            Unit::Lufs => write!(f, "{} LUFS", short(value)),
         }
     }
 }
@@ -182,6 +187,7 @@ mod tests {
         assert_eq!(shown(0.123_456_78, Unit::None), "0.123457");
         assert_eq!(shown(1.000_4, Unit::None), "1");
         assert_eq!(shown(f64::MAX, Unit::None), f64::MAX.to_string());
+        assert_eq!(shown(-23.0, Unit::Lufs), "-23 LUFS");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Plain data. Payloads are shared by reference count, so handing a unit or a
 //! frame to one more consumer copies nothing.
 
+pub mod audio_bus;
 pub mod codec;
 pub mod hub;
 

@@ -399,6 +399,7 @@ mod tests {
             frames: vec![RedactedFrame::of(&Arc::new(frame), Redact::Off).unwrap()],
             news: ScreenChanges::default(),
             memory: Memory::default(),
+            audio: None,
         }
     }
 

@@ -17,6 +17,7 @@ use watchtower_domain::cost::{AnswerOutcome, TokenUsage};
 use watchtower_domain::finding::{ModelRef, Observation, Severity};
 use watchtower_domain::incident::{Opinion, Stance};
 use watchtower_domain::transcript::{Cost, RawExchange};
+use watchtower_media::audio_bus::AudioClip;
 use watchtower_screen::picture::Rect;
 use watchtower_screen::redact::RedactedFrame;
 
@@ -83,6 +84,8 @@ pub struct ObserveQuestion {
     pub frames: Vec<RedactedFrame>,
     pub news: ScreenChanges,
     pub memory: Memory,
+    /// Sound of the stream up to now, for the model that it is allowed for.
+    pub audio: Option<Arc<AudioClip>>,
 }
 
 /// Maximum findings in the memory of one analyst for one stream.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use watchtower_domain::cost::TokenUsage;
 use watchtower_domain::finding::ModelRef;
 use watchtower_domain::transcript::RawExchange;
+use watchtower_media::audio_bus::AudioClip;
 use watchtower_screen::picture::Rect;
 use watchtower_screen::redact::RedactedFrame;
 
@@ -80,6 +81,8 @@ pub(super) struct ModelRequest {
     /// Picture, with the parts of it to be enlarged; `None` for a question
     /// about the record.
     pub picture: Option<(RedactedFrame, Vec<Rect>)>,
+    /// Sound, for a provider that takes it.
+    pub audio: Option<Arc<AudioClip>>,
     /// JSON schema of the answer.
     pub schema: &'static Value,
 }
@@ -94,6 +97,7 @@ impl ModelRequest {
                     system: prompt::system_on(&question.persona, &frame.stream),
                     text: prompt::question(question, &frame),
                     picture: Some((frame, question.news.regions.clone())),
+                    audio: question.audio.clone(),
                     schema: answer::schema(),
                 }
             }
@@ -103,6 +107,7 @@ impl ModelRequest {
                     system: panel_prompt::system(question),
                     text: panel_prompt::question(question),
                     picture: Some((question.frame.clone(), regions)),
+                    audio: None,
                     schema: panel_prompt::schema(),
                 }
             }
@@ -110,6 +115,7 @@ impl ModelRequest {
                 system: ask_prompt::system(question),
                 text: ask_prompt::question(question),
                 picture: None,
+                audio: None,
                 schema: ask_prompt::schema(),
             },
         })
@@ -136,7 +142,9 @@ impl ModelRequest {
         let shown = shown.map(|(frame, regions)| pictures(frame, regions.len()));
         let text = self.system.len() + self.text.len() + self.schema.to_string().len();
         CostBound {
-            prompt_tokens: prompt::most_tokens(text) + shown.unwrap_or_default(),
+            prompt_tokens: prompt::most_tokens(text)
+                + shown.unwrap_or_default()
+                + self.audio_tokens(),
             output_tokens: u64::from(max_output_tokens),
         }
     }
@@ -148,7 +156,16 @@ impl ModelRequest {
             prompt::WHOLE_TOKENS + regions.len() as u64 * prompt::CLOSEUP_TOKENS
         });
         let text = self.system.len() + self.text.len();
-        pictures + (text / prompt::TOKEN_BYTES) as u64
+        pictures + self.audio_tokens() + (text / prompt::TOKEN_BYTES) as u64
+    }
+
+    /// Cost of the sound in tokens.
+    pub(super) fn audio_tokens(&self) -> u64 {
+        let audio = self.audio.as_ref();
+        let seconds = audio.map(|audio| audio.duration().as_secs_f64().ceil());
+        seconds.map_or(0, |seconds| {
+            seconds as u64 * prompt::AUDIO_TOKENS_PER_SECOND
+        })
     }
 }
 
@@ -271,6 +288,7 @@ mod tests {
             frames: vec![frame()],
             news: ScreenChanges::default(),
             memory: Memory::default(),
+            audio: None,
         };
         let review = |kind| ReviewQuestion {
             persona: Arc::clone(&persona),
@@ -338,6 +356,7 @@ mod tests {
                 frames: vec![frame()],
                 news: ScreenChanges::default(),
                 memory: Memory::default(),
+                audio: None,
             };
             ModelRequest::of(&question.into()).unwrap().system
         };
@@ -374,6 +393,7 @@ mod tests {
             frames: Vec::new(),
             news: ScreenChanges::default(),
             memory: Memory::default(),
+            audio: None,
         };
         let prepared = Prepared::new(question.into()).prompted();
         let failure = prepared.request().unwrap_err();

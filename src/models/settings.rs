@@ -34,6 +34,11 @@ impl Provider {
             Self::Offline => "offline",
         }
     }
+
+    /// True if its models take sound with a picture.
+    pub fn hears(self) -> bool {
+        matches!(self, Self::Gemini)
+    }
 }
 
 /// Effort of a model's thinking before it answers.
@@ -169,6 +174,9 @@ pub struct ModelConfig {
     pub rules: Vec<PathBuf>,
     /// Redaction applied before a picture is sent to the model.
     pub redact: Redact,
+    /// Flag: send the last seconds of sound with a picture. Nothing in it can be
+    /// redacted.
+    pub audio: bool,
     /// Regular expressions of values to redact as well.
     pub redact_patterns: OwnPatterns,
     /// Highest severity of a finding whose quotes are not on the screen.
@@ -210,6 +218,7 @@ pub fn model(mut s: Section<'_>) -> ModelConfig {
             .map(PathBuf::from)
             .collect(),
         redact: s.choice("redact", &REDACTIONS).unwrap_or_default(),
+        audio: s.flag("audio").unwrap_or(false),
         redact_patterns: own_patterns(&mut s),
         ungrounded_severity: s
             .choice("ungrounded_severity", &SEVERITIES)
@@ -222,6 +231,13 @@ pub fn model(mut s: Section<'_>) -> ModelConfig {
     let expected = |value: &str| format!("must be letters, digits and . _ - only, got {value:?}");
     if !named {
         s.fault("name", expected(&model.name));
+    }
+    if let Some(deaf) = provider.filter(|provider| model.audio && !provider.hears()) {
+        let deaf = deaf.as_str();
+        s.fault(
+            "audio",
+            format!("must be false with provider {deaf:?}, which takes no sound (\"gemini\" does), got true"),
+        );
     }
     if !is_path_segment(&model.api_version) {
         s.fault("api_version", expected(&model.api_version));

@@ -43,6 +43,19 @@ impl Encoder {
         )
     }
 
+    /// ffmpeg encoding the output of two filter graphs, one of them sound.
+    pub fn with_sound(url: &str, picture: &str, sound: &str) -> Self {
+        Self::spawn(
+            Command::new("ffmpeg")
+                .args(["-v", "error", "-nostdin"])
+                .args(["-re", "-f", "lavfi", "-i", picture])
+                .args(["-re", "-f", "lavfi", "-i", sound])
+                .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "20"])
+                .args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "192k"])
+                .args(["-f", "flv", url]),
+        )
+    }
+
     /// ffmpeg publishing a file unchanged, in real time, in a loop.
     pub fn file(file: &Path, url: &str) -> Self {
         Self::spawn(

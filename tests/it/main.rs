@@ -24,6 +24,7 @@ mod rtmp_bad_input;
 mod series;
 mod serve;
 mod sharing;
+mod sound;
 mod store;
 mod stream_context;
 mod streams;

@@ -25,6 +25,7 @@ use watchtower::domain::finding::{
     Category, Evidence, Finding, FrameRef, ModelRef, Observation, Severity,
 };
 use watchtower::media::MediaTime;
+use watchtower::media::audio_bus::AudioBus;
 use watchtower::models::gemini::{Gemini, GeminiSettings};
 use watchtower::models::language::AnswerLanguage;
 use watchtower::models::model::{Model, Persona, QuestionAnswerer as _};
@@ -78,6 +79,7 @@ fn hosted(gemini: &FakeGemini, own: &OwnPatterns) -> ChainLink {
         model: Arc::new(Gemini::new(settings).unwrap()),
         governor: Some(Arc::new(Governor::new(GovernorSettings::default()))),
         policy: policy(Redact::SecretsAndPersonal, own),
+        hears: false,
     }
 }
 
@@ -169,6 +171,7 @@ async fn requests_are_redacted_by_the_policy_of_their_model() {
         governor: None,
         // Rules analyse on this machine.
         policy: policy(Redact::Off, &own),
+        hears: false,
     };
     let folder = tempfile::tempdir().unwrap();
     let names = ["SecOps", "DevOps", "Watchtower"].map(str::to_owned);
@@ -184,6 +187,7 @@ async fn requests_are_redacted_by_the_policy_of_their_model() {
         board: AgentBoard::new(statuses.collect()),
         metrics: Arc::default(),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+        audio: AudioBus::default(),
     };
     let second = persona("DevOps", &[]);
     let staff = AgentSet {

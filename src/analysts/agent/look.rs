@@ -167,11 +167,21 @@ impl StreamLook {
         if link.is_hosted() && step() >= BudgetStep::FewerRegions {
             news.regions.clear();
         }
+        // Only to the model it was allowed for, whichever is asked instead.
+        let audio = match link.hears {
+            true => self
+                .shared
+                .context
+                .audio
+                .recent(&self.stream, Timestamp::now()),
+            false => None,
+        };
         let question = ObserveQuestion {
             persona: Arc::clone(&self.shared.member.config.persona),
             news,
             frames,
             memory,
+            audio: audio.map(Arc::new),
         };
         Some((question, picked))
     }

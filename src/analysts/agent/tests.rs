@@ -230,11 +230,13 @@ pub(super) fn harness_with(
         board: AgentBoard::new(vec![status]),
         metrics: Arc::default(),
         budget: Budget::with_clock(limits, prices, Arc::new(now)),
+        audio: watchtower_media::audio_bus::AudioBus::default(),
     };
     let link = ChainLink {
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor,
         policy: policy(redact),
+        hears: false,
     };
     let member = AgentSpec {
         config,
@@ -571,22 +573,19 @@ async fn without_room_in_the_budget_nothing_is_sent_and_the_lease_is_given_back(
         model: Arc::clone(&model) as Arc<dyn Model>,
         governor: Some(Arc::new(Governor::new(one_at_a_time))),
         policy: policy(Redact::Off),
+        hears: false,
     };
     let chain = ModelChain::new(link, Vec::new(), Priority::Normal);
     let said = Mutex::default();
-
     let at_once = ask_within(0, None, &chain, &harness.context, &said).await;
     let why = at_once.unwrap_err().words;
     assert!(why.contains("budget"), "{why}");
     assert!(said.lock().unwrap().is_empty());
-
     let began = Instant::now();
-    let patience = Some(LONGEST_WAIT);
-    let waited = ask_within(0, patience, &chain, &harness.context, &said).await;
+    let waited = ask_within(0, Some(LONGEST_WAIT), &chain, &harness.context, &said).await;
     assert_eq!(*said.lock().unwrap(), [waited.unwrap_err().words]);
     assert!(began.elapsed() >= Duration::from_secs(1));
     assert_eq!(model.asked.load(Ordering::Relaxed), 0);
-
     // Neither holds the only concurrency slot.
     let asked = ask_within(4, None, &chain, &harness.context, &said).await;
     let asked = asked.unwrap();

@@ -225,6 +225,7 @@ fn member(name: &str, models: [(Arc<UnstableModel>, Arc<Governor>); 2]) -> Agent
             redact_evidence: Redact::Secrets,
             ungrounded: Severity::Medium,
         },
+        hears: false,
     };
     let [first, second] = models.map(link);
     let persona = Persona {
@@ -291,6 +292,7 @@ async fn an_hour_of_bad_weather_is_bounded_and_followed_by_full_recovery() {
         board: AgentBoard::new(NAMES.map(status).to_vec()),
         metrics: Arc::default(),
         budget: budget.clone(),
+        audio: AudioBus::default(),
     };
     let main = UnstableModel::new(MODEL, true);
     let spare = UnstableModel::new("gemini-3.5-flash-lite", false);

@@ -139,6 +139,7 @@ fn member(name: &str, peer: &Arc<ConfirmingModel>) -> AgentSpec {
             redact_evidence: Redact::Off,
             ungrounded: Severity::Medium,
         },
+        hears: false,
     };
     AgentSpec {
         config: AgentConfig::new(Arc::new(persona)),
@@ -164,6 +165,7 @@ fn harness(peer: ConfirmingModel) -> PanelHarness {
         ),
         metrics: Arc::default(),
         budget: Budget::new(Limits::default(), Prices::load(None).unwrap()),
+        audio: watchtower_media::audio_bus::AudioBus::default(),
     };
     let peer = Arc::new(peer);
     let panel = Panel::parse("[panel]\nseverity = \"medium\"\nper_hour = 100", "").unwrap();

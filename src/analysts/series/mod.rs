@@ -27,17 +27,19 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use watchtower_base::stream_name::StreamName;
+use watchtower_domain::series::{Quantity, Unit};
+use watchtower_media::audio_bus::{AudioBus, LoudnessReading};
 use watchtower_record::Record;
 use watchtower_record::store::{FiredWatch, Readers, SeriesBatch, WatchEnd};
 use watchtower_screen::frame::Frame;
 use watchtower_screen::frames::FrameBus;
 use watchtower_screen::redact::{Redact, RedactedFrame};
-use watchtower_screen::series::numbers_of;
+use watchtower_screen::series::{ScreenNumber, numbers_of};
 
 use self::report::WatchReport;
 use self::restore::{FiredWatches, restored};
 use self::settings::WatchConfig;
-use self::tracker::SeriesTracker;
+use self::tracker::{SeriesTracker, TrackedNumber};
 use self::watch::{WatchChange, WatchState, watch_ids};
 use crate::metrics::AnalystMetrics;
 use crate::{AgentContext, AgentSet};
@@ -46,13 +48,31 @@ use crate::{AgentContext, AgentSet};
 const EVERY: Duration = Duration::from_secs(1);
 /// Interval of writes: a reading of 300 numbers is one write of its changes.
 const WRITE_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// Age of a reading of loudness at which there is no sound any more: three are
+/// missing.
+const SILENT: SignedDuration = SignedDuration::from_secs(4);
 /// Maximum streams remembered; the one read longest ago is forgotten.
 const MOST_STREAMS: usize = 256;
+
+/// Loudness as a number with a label, in whole LUFS: a difference of less is
+/// hardly heard, and would be a new value each second.
+fn loudness(reading: LoudnessReading) -> ScreenNumber {
+    ScreenNumber {
+        place: "sound".to_owned(),
+        label: "Loudness".to_owned(),
+        quantity: Quantity {
+            value: reading.lufs.round(),
+            unit: Unit::Lufs,
+        },
+        quotes: Vec::new(),
+    }
+}
 
 /// Recorder of series, and judge of the watches.
 #[derive(Debug)]
 pub struct SeriesRecorder {
     frames: FrameBus,
+    audio: AudioBus,
     findings: Record,
     metrics: Arc<AnalystMetrics>,
     agents: watch_channel::Receiver<AgentSet>,
@@ -70,6 +90,8 @@ pub struct SeriesRecorder {
 #[derive(Debug, Default)]
 struct StreamSeries {
     tracker: SeriesTracker,
+    /// Loudness, read each second whatever is on the screen.
+    sound: SeriesTracker,
     /// Last frame read.
     frame: Option<Arc<Frame>>,
     states: HashMap<StateKey, WatchState>,
@@ -79,6 +101,11 @@ struct StreamSeries {
 type StateKey = (String, String);
 
 impl StreamSeries {
+    /// Numbers on the screen and of the sound now.
+    fn shown(&self) -> impl Iterator<Item = (&String, &TrackedNumber)> {
+        self.tracker.shown().chain(self.sound.shown())
+    }
+
     /// Watches that fired on its series and have not cleared.
     fn fired(&self, stream: &StreamName) -> Vec<FiredWatch> {
         let fired = self.states.iter().filter_map(|((watch, key), state)| {
@@ -104,6 +131,7 @@ impl SeriesRecorder {
     ) -> Self {
         Self {
             frames: context.frames.clone(),
+            audio: context.audio.clone(),
             findings: context.findings.clone(),
             metrics: Arc::clone(&context.metrics),
             agents,
@@ -129,7 +157,10 @@ impl SeriesRecorder {
                     changes.borrow_and_update();
                     self.read_new().await;
                 }
-                _ = ticks.tick() => self.confirm(),
+                _ = ticks.tick() => {
+                    self.confirm();
+                    self.listen(Timestamp::now());
+                }
             }
             self.follow_watches().await;
             self.judge().await;
@@ -216,6 +247,25 @@ impl SeriesRecorder {
         }
     }
 
+    /// Takes the loudness of each stream with sound.
+    fn listen(&mut self, now: Timestamp) {
+        let heard: HashMap<_, _> = self.audio.loudness().into_iter().collect();
+        for (stream, reading) in &heard {
+            if now.duration_since(reading.at) < SILENT {
+                let known = self.streams.entry(stream.clone()).or_default();
+                known
+                    .sound
+                    .read(stream, vec![loudness(*reading)], reading.at);
+            }
+        }
+        for (stream, known) in &mut self.streams {
+            let there = heard.get(stream);
+            if there.is_none_or(|reading| now.duration_since(reading.at) >= SILENT) {
+                known.sound.lose();
+            }
+        }
+    }
+
     /// Takes over changed watches: a watch that fired is not repeated because
     /// its limit is another now, and one that was removed ends.
     async fn follow_watches(&mut self) {
@@ -271,7 +321,10 @@ impl SeriesRecorder {
             let here = |watch: &WatchConfig| watch.stream.as_ref().is_none_or(|of| of == stream);
             let all = self.ids.iter().zip(&*watches);
             for (id, watch) in all.filter(|(_, watch)| here(watch)) {
-                let shown = known.tracker.shown();
+                // Of sound without OCR there is the newest picture.
+                let frame = known.frame.clone();
+                let frame = frame.or_else(|| self.frames.newest(stream));
+                let shown = known.tracker.shown().chain(known.sound.shown());
                 let named = shown.filter(|(_, number)| {
                     watch.names(&number.name.label) && watch.compares(number.quantity())
                 });
@@ -286,7 +339,7 @@ impl SeriesRecorder {
                         }
                     };
                     if let Some(change) = state.observe(watch, number.value, number.to)
-                        && let Some(frame) = &known.frame
+                        && let Some(frame) = &frame
                     {
                         told.push((at, watch, change, number.clone(), Arc::clone(frame)));
                     }
@@ -367,12 +420,10 @@ impl SeriesRecorder {
         let runs: Vec<_> = self
             .streams
             .values_mut()
-            .flat_map(|known| known.tracker.due(all))
+            .flat_map(|known| [known.tracker.due(all), known.sound.due(all)])
+            .flatten()
             .collect();
-        let shown = self
-            .streams
-            .values()
-            .flat_map(|known| known.tracker.shown());
+        let shown = self.streams.values().flat_map(StreamSeries::shown);
         let mut shown: Vec<_> = shown
             .map(|(_, number)| (&number.name, number.value))
             .collect();

@@ -1,7 +1,3 @@
-use std::path::Path;
-
-use bytes::Bytes;
-use ffmpeg_next as ff;
 use jiff::Timestamp;
 
 use watchtower_base::stream_name::StreamName;
@@ -28,34 +24,7 @@ fn sound(seconds: u32, options: &str) -> Vec<AudioUnit> {
     let path = folder.path().join("clip.mp4");
     let source = format!("-f lavfi -i sine=frequency=440:sample_rate=44100 -t {seconds}");
     clips::make(&format!("{source} -c:a aac {options}"), &path);
-    read_sound(&path)
-}
-
-fn read_sound(path: &Path) -> Vec<AudioUnit> {
-    crate::init();
-    let mut input = ff::format::input(path).expect("a media file");
-    let stream = input.streams().best(ff::media::Type::Audio).expect("sound");
-    let time_base = stream.time_base();
-    // SAFETY: the parameters belong to the open input; extradata is
-    // `extradata_size` bytes long.
-    let config = unsafe {
-        let parameters = stream.parameters();
-        let parameters = parameters.as_ptr();
-        let size = usize::try_from((*parameters).extradata_size).expect("a size");
-        Bytes::copy_from_slice(std::slice::from_raw_parts((*parameters).extradata, size))
-    };
-    let unit = |(_, packet): (_, ff::Packet)| {
-        use ff::Rescale;
-        let ticks = packet.pts().expect("a timestamp");
-        AudioUnit {
-            // Rounded to whole milliseconds, as in RTMP.
-            pts: MediaTime::from_ms(ticks.rescale(time_base, (1, 1000))),
-            codec: AudioCodec::Aac,
-            config: config.clone(),
-            data: Bytes::copy_from_slice(packet.data().expect("a payload")),
-        }
-    };
-    input.packets().map(unit).collect()
+    clips::read_sound(&path, AudioCodec::Aac)
 }
 
 fn to_opus(units: &[AudioUnit], shift: i64) -> Vec<OpusPacket> {

@@ -10,7 +10,7 @@ const STEPS = {
   bytes: [[1e12, 'TB', 1e12], [1e9, 'GB', 1e9], [1e6, 'MB', 1e6], [1e3, 'kB', 1e3], [0, 'B', 1]],
 };
 /** @type {Record<string, [string, string]>} */
-const SIGNS = { none: ['', ''], percent: ['', ' %'], per_second: ['', '/s'], usd: ['$', ''], eur: ['€', ''], gbp: ['£', ''] };
+const SIGNS = { none: ['', ''], percent: ['', ' %'], per_second: ['', '/s'], usd: ['$', ''], eur: ['€', ''], gbp: ['£', ''], lufs: ['', ' LUFS'] };
 
 /** Unit in which a value of that size is readable: text before, text behind, size. @param {number} size @param {string} unit @returns {[string, string, number]} */
 function readable(size, unit) {

@@ -42,6 +42,7 @@ fn question(persona: &Arc<Persona>, frame: &RedactedFrame) -> Question {
         frames: vec![frame.clone()],
         news: ScreenChanges::default(),
         memory: Memory::default(),
+        audio: None,
     })
 }
 

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use super::wire::{
     self, Content, ContentPart, GenerateContentRequest, GenerationConfig, ThinkingConfig,
 };
@@ -48,7 +51,7 @@ impl GeminiRequest {
         let content = &self.content;
         let schema = content.schema.to_string();
         let text = content.system.len() + content.text.len() + schema.len();
-        let words = (text / TOKEN_BYTES) as u64;
+        let words = (text / TOKEN_BYTES) as u64 + content.audio_tokens();
         let closeups = self.images.closeups.len() as u64;
         let Some(whole) = &self.images.whole else {
             return words;
@@ -74,6 +77,9 @@ impl GeminiRequest {
             content_parts.push(ContentPart::text(title));
             content_parts.push(ContentPart::picture(&closeup.base64, level(CLOSEUP)));
         }
+        let sound = self.content.audio.as_ref();
+        let sound = sound.map(|audio| BASE64_STANDARD.encode(audio.wav()));
+        content_parts.extend(sound.as_deref().map(ContentPart::sound));
         content_parts.push(ContentPart::text(&self.content.text));
         let in_words;
         if !self.schema {

@@ -58,6 +58,18 @@ impl<'a> ContentPart<'a> {
         }
     }
 
+    /// WAV file in base64.
+    pub(super) fn sound(data: &'a str) -> Self {
+        Self {
+            text: None,
+            media_resolution: None,
+            inline_data: Some(InlineData {
+                mime_type: "audio/wav",
+                data,
+            }),
+        }
+    }
+
     /// JPEG in base64, and its media resolution, which models before 3 reject
     /// in a part.
     pub(super) fn picture(data: &'a str, level: Option<&'static str>) -> Self {

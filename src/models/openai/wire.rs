@@ -173,6 +173,7 @@ mod tests {
                 system: "s".to_owned(),
                 text: "t".to_owned(),
                 picture: None,
+                audio: None,
                 schema,
             }),
             images: Arc::default(),

@@ -315,6 +315,7 @@ fn unit(word: &str) -> Option<(f64, Unit)> {
         "$" | "USD" => Some((1.0, Unit::Usd)),
         "€" | "EUR" => Some((1.0, Unit::Eur)),
         "£" | "GBP" => Some((1.0, Unit::Gbp)),
+        "LUFS" | "LKFS" => Some((1.0, Unit::Lufs)),
         "rps" | "qps" | "tps" | "iops" | "IOPS" | "Hz" | "RPS" | "QPS" | "TPS" => {
             Some((1.0, Unit::PerSecond))
         }

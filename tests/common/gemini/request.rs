@@ -45,10 +45,20 @@ impl CapturedRequest {
 
     /// Picture and its closeups.
     pub fn jpegs(&self) -> Vec<Vec<u8>> {
+        self.inline("image/jpeg")
+    }
+
+    /// Decoded WAV file, if there is sound.
+    pub fn wav(&self) -> Option<Vec<u8>> {
+        self.inline("audio/wav").pop()
+    }
+
+    fn inline(&self, mime_type: &str) -> Vec<Vec<u8>> {
         let parts = self.body["contents"][0]["parts"].as_array().unwrap();
-        let data = parts
-            .iter()
-            .filter_map(|part| part["inlineData"]["data"].as_str());
+        let inline = parts.iter().map(|part| &part["inlineData"]);
+        let data = inline
+            .filter(|inline| inline["mimeType"] == mime_type)
+            .filter_map(|inline| inline["data"].as_str());
         data.map(|data| decoded(data).expect("base64")).collect()
     }
 }

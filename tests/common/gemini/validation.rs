@@ -93,6 +93,9 @@ fn judge_content(content: &Value) -> Result<(), String> {
             .as_str()
             .and_then(decoded)
             .ok_or("base64 decoding failed")?;
+        if data["mimeType"] == "audio/wav" && jpeg.starts_with(b"RIFF") {
+            continue;
+        }
         if data["mimeType"] != "image/jpeg" || jpeg_size(&jpeg).is_none() {
             return Err("unable to process input image".to_owned());
         }

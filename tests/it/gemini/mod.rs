@@ -69,6 +69,7 @@ fn question() -> ObserveQuestion {
         frames: vec![frame()],
         news: ScreenChanges::default(),
         memory: Memory::default(),
+        audio: None,
     }
 }
 

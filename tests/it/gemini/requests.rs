@@ -53,6 +53,7 @@ async fn five_personas_make_five_requests_as_the_recorded_ones() {
             frames: vec![frame_of(1920, 1080)],
             news: ScreenChanges::default(),
             memory: Memory::default(),
+            audio: None,
         };
         observe(&gemini, question).await.unwrap();
     }
