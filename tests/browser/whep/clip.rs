@@ -10,7 +10,7 @@ use watchtower::base::stream_name::StreamName;
 use watchtower::media::hub::Publisher;
 use watchtower::media::hub::StreamHub;
 use watchtower::media::hub::renditions::{OpusPacket, Renditions};
-use watchtower::media::{AccessUnit, AudioCodec, AudioUnit, MediaTime, MediaUnit, VideoConfig};
+use watchtower::media::{AccessUnit, MediaTime, MediaUnit, VideoConfig};
 
 pub(crate) const FPS: u32 = 30;
 const OPUS_PACKET: Duration = Duration::from_millis(20);
@@ -238,24 +238,8 @@ impl Clip {
         })
     }
 
-    /// Like [`play`](Self::play), but with the sound as the publisher's own.
-    pub(crate) fn play_opus(self: &Arc<Self>, hub: &StreamHub, name: &str) -> Playing {
-        let name = StreamName::new(name).expect("valid");
-        self.run(
-            hub.publish(&name),
-            |publisher, OpusPacket { pts, packet }| {
-                // Another publisher ends the pictures, too.
-                let _ = publisher.push(MediaUnit::Audio(AudioUnit {
-                    pts,
-                    codec: AudioCodec::Opus,
-                    config: Bytes::new(),
-                    data: packet,
-                }));
-            },
-        )
-    }
-
-    fn run(
+    /// Pushes the pictures, and has each packet of sound pushed at its time.
+    pub(crate) fn run(
         self: &Arc<Self>,
         publisher: Publisher,
         push_audio: impl Fn(&Publisher, OpusPacket) + Send + 'static,

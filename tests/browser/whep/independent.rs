@@ -9,6 +9,9 @@ use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
+use watchtower::base::stream_name::StreamName;
+use watchtower::media::hub::renditions::OpusPacket;
+use watchtower::media::{AudioCodec, AudioUnit, MediaUnit};
 
 use crate::whep::clip::Recipe;
 use crate::whep::server::WhepServer;
@@ -40,7 +43,17 @@ async fn an_independent_client_decrypts_and_decodes() {
         ..Recipe::default()
     };
     let clip = Arc::new(recipe.make());
-    let _playing = clip.play_opus(&server.hub, "team");
+    // With the sound as the publisher's own.
+    let publisher = server.hub.publish(&StreamName::new("team").expect("valid"));
+    let _playing = clip.run(publisher, |publisher, OpusPacket { pts, packet }| {
+        // Another publisher ends the pictures, too.
+        let _ = publisher.push(MediaUnit::Audio(AudioUnit {
+            pts,
+            codec: AudioCodec::Opus,
+            config: Bytes::new(),
+            data: packet,
+        }));
+    });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let output = Command::new(python().await)
         .arg(concat!(
