@@ -132,7 +132,7 @@ impl AudioAnalysis {
         let decoded = self.decoder.insert(decoder).decode(unit, &mut self.samples);
         let count = (self.samples.len() / CHANNELS) as i64;
         let next = self.next.get_or_insert(unit.pts);
-        next.0 += count * TICKS.0 / TICKS.1;
+        next.0 = next.0.saturating_add(count * TICKS.0 / TICKS.1);
         self.take(now)?;
         Ok(decoded?)
     }
@@ -144,7 +144,7 @@ impl AudioAnalysis {
         };
         match pts.0.saturating_sub(next.0) {
             // The clocks of timestamps and samples drift.
-            gap if gap.abs() <= JITTER => self.next = Some(pts),
+            gap if (-JITTER..=JITTER).contains(&gap) => self.next = Some(pts),
             gap if (0..=LONGEST_GAP).contains(&gap) => {
                 let silence = (gap * TICKS.1 / TICKS.0) as usize * CHANNELS;
                 self.samples.extend(std::iter::repeat_n(0.0, silence));
