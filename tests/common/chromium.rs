@@ -378,6 +378,10 @@ impl Chromium {
         let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features}))
             .await;
+        // Colours change over some moments.
+        let settled = "document.getAnimations().every((one) => \
+            !(one instanceof CSSTransition) || one.playState === 'finished')";
+        self.until_true(10, settled).await;
     }
 
     /// Sets the time zone of pages opened from now on, by its IANA name.
