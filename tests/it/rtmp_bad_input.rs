@@ -331,7 +331,7 @@ async fn commands_whose_answers_are_never_read() {
 #[tokio::test]
 async fn an_unknown_codec() {
     let (server, healthy) = start().await;
-    for (body, name) in [(&b"\x90vp09\x01\x01"[..], "VP9"), (b"\x14\0", "VP6")] {
+    for (body, name) in [(&b"\x90vvc1\x01\x01"[..], "H.266"), (b"\x14\0", "VP6")] {
         let mut client = publisher(&server, "codec").await;
         client.message(4, VIDEO, 0, body).await.expect("sent");
         client
@@ -341,7 +341,7 @@ async fn an_unknown_codec() {
         client.closed().await;
         log::line_with(&[&format!("video codec {name} is not supported, send H.264")]).await;
     }
-    // Audio that isn't AAC is dropped alone.
+    // Audio that is neither AAC nor Opus is dropped alone.
     let mut client = publisher(&server, "mute").await;
     client
         .message(4, VIDEO, 0, &video_config())
